@@ -1,0 +1,163 @@
+//! Known answers: the reference tree of the Certificate Transparency project
+//! (its `merkletree` tests), which RFC 6962 implementations share.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use strongroom_audit::{
+    Frontier, Hash, Nodes, consistency_proof, empty_root, inclusion_proof, leaf_hash,
+    verify_consistency, verify_inclusion,
+};
+
+const LEAVES: [&str; 8] = [
+    "",
+    "00",
+    "10",
+    "2021",
+    "3031",
+    "40414243",
+    "5051525354555657",
+    "606162636465666768696a6b6c6d6e6f",
+];
+
+/// Roots of the trees of the first 0 to 8 leaves.
+const ROOTS: [&str; 9] = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+];
+
+/// Leaf index, tree size, audit path.
+const INCLUSION: [(u64, u64, &[&str]); 5] = [
+    (0, 1, &[]),
+    (
+        0,
+        8,
+        &[
+            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+        ],
+    ),
+    (
+        5,
+        8,
+        &[
+            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        ],
+    ),
+    (2, 3, &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
+    (
+        1,
+        5,
+        &[
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+        ],
+    ),
+];
+
+/// Older size, newer size, proof.
+const CONSISTENCY: [(u64, u64, &[&str]); 4] = [
+    (1, 1, &[]),
+    (
+        1,
+        8,
+        &[
+            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+        ],
+    ),
+    (
+        6,
+        8,
+        &[
+            "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        ],
+    ),
+    (
+        2,
+        5,
+        &[
+            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+        ],
+    ),
+];
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().as_chunks::<2>().0.iter();
+    digits.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn hashes(hex: &[&str]) -> Vec<Hash> {
+    hex.iter().map(|hash| bytes(hash).try_into().unwrap()).collect()
+}
+
+fn leaf(index: usize) -> Hash {
+    leaf_hash(&[&bytes(LEAVES[index])])
+}
+
+fn root(size: u64) -> Hash {
+    hashes(&[ROOTS[usize::try_from(size).unwrap()]])[0]
+}
+
+/// The complete nodes of the reference tree.
+struct Reference;
+
+impl Nodes for Reference {
+    type Error = std::convert::Infallible;
+
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Self::Error> {
+        let mut wanted = (level == 0).then(|| leaf(usize::try_from(index).unwrap()));
+        let mut frontier = Frontier::new();
+        for number in 0..LEAVES.len() {
+            frontier.push(leaf(number), |at, position, hash| {
+                if (at, position) == (level, index) {
+                    wanted = Some(*hash);
+                }
+            });
+        }
+        Ok(wanted.expect("only complete nodes are asked for"))
+    }
+}
+
+#[test]
+fn roots_are_the_known_ones() {
+    assert_eq!(empty_root(), root(0));
+    let mut frontier = Frontier::new();
+    for index in 0..LEAVES.len() {
+        frontier.push(leaf(index), |_, _, _| {});
+        assert_eq!(frontier.root(), root(frontier.size()));
+    }
+}
+
+#[test]
+fn inclusion_proofs_are_the_known_ones() {
+    for (index, size, path) in INCLUSION {
+        let proof = inclusion_proof(&Reference, index, size).unwrap();
+        assert_eq!(proof, hashes(path), "leaf {index} of {size}");
+        let leaf = leaf(usize::try_from(index).unwrap());
+        assert!(verify_inclusion(&leaf, index, size, &proof, &root(size)));
+    }
+}
+
+#[test]
+fn consistency_proofs_are_the_known_ones() {
+    for (old, new, path) in CONSISTENCY {
+        let proof = consistency_proof(&Reference, old, new).unwrap();
+        assert_eq!(proof, hashes(path), "{old} to {new}");
+        assert!(verify_consistency(old, &root(old), new, &root(new), &proof));
+    }
+}

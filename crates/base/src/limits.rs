@@ -1,0 +1,126 @@
+//! Every bound of the product, each with its reason.
+//!
+//! A bound that callers see is AWS KMS's where AWS KMS has one. All sizes are
+//! in bytes, all times in milliseconds, unless the name says otherwise.
+
+/// Largest plaintext of `Encrypt` (AWS KMS API, `Encrypt`).
+pub const PLAINTEXT_BYTES_MAX: usize = 4096;
+/// Largest ciphertext blob accepted by `Decrypt` (AWS KMS API, `Decrypt`).
+pub const BLOB_BYTES_MAX: usize = 6144;
+/// Largest `number_of_bytes` of data keys and of `GenerateRandom` (AWS KMS API).
+pub const RANDOM_BYTES_MAX: usize = 1024;
+/// Most pairs of an encryption context; AWS bounds the total size only.
+pub const CONTEXT_PAIRS_MAX: usize = 64;
+/// Largest canonical encryption context (AWS KMS: 8,192 for its JSON form).
+pub const CONTEXT_BYTES_MAX: usize = 8192;
+/// Longest description of a key (AWS KMS API, `CreateKey`).
+pub const DESCRIPTION_CHARS_MAX: usize = 8192;
+/// Longest text that names a key: id or ARN (AWS KMS API, `KeyIdType`).
+pub const KEY_ID_CHARS_MAX: usize = 2048;
+/// Longest idempotency token (`client_token`); a UUID and a prefix fit.
+pub const CLIENT_TOKEN_BYTES_MAX: usize = 128;
+/// Longest name of a principal (AWS IAM user names: 64).
+pub const PRINCIPAL_NAME_BYTES_MAX: usize = 64;
+/// Most items of one batch call (`GenerateDataKeys`, `DecryptBatch`).
+pub const BATCH_ITEMS_MAX: usize = 256;
+/// Largest page of keys (AWS KMS API, `ListKeys`: `Limit` up to 1,000).
+pub const KEYS_PAGE_MAX: usize = 1000;
+/// Page of keys when none is asked for (AWS KMS API, `ListKeys`).
+pub const KEYS_PAGE_DEFAULT: usize = 100;
+/// Largest page of audit events: some 1 MiB at 1 KiB an event.
+pub const EVENTS_PAGE_MAX: usize = 1000;
+/// Page of audit events when none is asked for (AWS CloudTrail, `LookupEvents`: 50).
+pub const EVENTS_PAGE_DEFAULT: usize = 50;
+/// Audit leaves looked at for one page, so that a rare filter stays cheap; the
+/// page then ends early with a token to go on.
+pub const EVENTS_SCAN_MAX: usize = 20_000;
+/// Largest page of tokens and principals.
+pub const TOKENS_PAGE_MAX: usize = 1000;
+
+/// Largest gRPC request on the client listener: `DecryptBatch` of 256 blobs of
+/// 6 KiB with their contexts of a few hundred bytes each.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest header list (HTTP/2 `SETTINGS_MAX_HEADER_LIST_SIZE`).
+pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// Streams of one client connection at a time.
+pub const CLIENT_STREAMS_MAX: u32 = 1024;
+/// Client connections of one node at a time.
+pub const CLIENT_CONNECTIONS_MAX: usize = 8192;
+/// Connections that may be in their TLS handshake at a time.
+pub const HANDSHAKES_MAX: usize = 256;
+/// A TLS handshake that takes longer is dropped.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+/// Requests a node works on at a time; more are refused with a retry delay.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 4096;
+/// Bytes of request bodies that a node holds at a time, over all connections:
+/// the growth of memory that hostile callers can cause.
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 32 * 1024 * 1024;
+/// Deadline of a call that brings none.
+pub const DEADLINE_DEFAULT_MS: u64 = 10_000;
+/// Longest deadline that is honoured.
+pub const DEADLINE_MAX_MS: u64 = 60_000;
+/// A call answers this long before its deadline, so that the answer arrives.
+pub const DEADLINE_MARGIN_MS: u64 = 50;
+/// `TailEvents` streams of one node at a time.
+pub const TAILS_MAX: usize = 64;
+
+/// Transactions of one batch of the ledger: bounds the verdicts kept for
+/// deduplication and the work of one `apply`.
+pub const BATCH_TRANSACTIONS_MAX: usize = 1024;
+/// Guards of one batch.
+pub const BATCH_GUARDS_MAX: usize = 8192;
+/// Bytes of one batch, and so of one Raft log entry.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one transaction; a larger one is refused before it is proposed.
+pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024;
+/// Transactions that wait in a node's ledger.
+pub const LEDGER_QUEUE_MAX: usize = 8192;
+/// Bytes of transactions that wait in a node's ledger.
+pub const LEDGER_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Times that a superseded attempt is decided again before `CONTENTION`.
+pub const DECISIONS_MAX: usize = 12;
+/// Batches per node whose verdicts are kept to answer a repeat.
+pub const DEDUPLICATION_WINDOW: usize = 64;
+/// Longest row id.
+pub const ROW_ID_BYTES_MAX: usize = 64;
+/// Largest sealed row.
+pub const ROW_BYTES_MAX: usize = 64 * 1024;
+/// Largest plain record: a keyring of all epochs fits many times.
+pub const PLAIN_BYTES_MAX: usize = 256 * 1024;
+/// Largest audit leaf.
+pub const LEAF_BYTES_MAX: usize = 4096;
+/// Largest sealed audit body: `GenerateDataKeys` with a full encryption context.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Barrier epochs that a keyring may hold at a time.
+pub const KEYRING_EPOCHS_MAX: usize = 256;
+
+/// Bytes of entries in one AppendEntries; below the peer message bound with
+/// room for one entry of the largest size on top.
+pub const APPEND_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Largest gRPC message between peers.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of one chunk of a snapshot.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes of Raft log entries kept in memory for followers and `apply`.
+pub const LOG_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Members of a cluster.
+pub const MEMBERS_MAX: usize = 9;
+
+/// Most shares (x-coordinates of GF(2^8) without zero).
+pub const SHARES_MAX: u8 = 255;
+/// Share entries a second that one node takes, all peers together.
+pub const SHARE_ENTRIES_PER_SECOND: u32 = 20;
+/// Ceremony events kept durably while no quorum is there; later ones of the
+/// same kind are counted into the last.
+pub const CEREMONY_BACKLOG_MAX: usize = 256;
+/// Denials a second that one principal may cause to be recorded on one node.
+pub const DENIALS_PER_SECOND: u32 = 50;
+/// Denials above the rate that one principal may cause in a burst.
+pub const DENIALS_BURST: u32 = 200;
+/// Principals whose denials are counted at a time on one node.
+pub const DENIAL_PRINCIPALS_MAX: usize = 16_384;
+/// Opened rows in a node's cache.
+pub const ROW_CACHE_ROWS_MAX: usize = 65_536;
+
+/// Longest life of a bearer token: ten years.
+pub const TOKEN_TTL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
