@@ -1,0 +1,97 @@
+//! An accepted connection, as tonic serves it.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use crate::{identity::PeerIdentity, stats::OpenGuard};
+
+/// Who is at the other end; tonic puts it into each request's extensions.
+#[derive(Clone, Debug)]
+pub struct ConnectInfo {
+    /// Address that the connection came from: for records, never for trust.
+    pub remote: SocketAddr,
+    /// The verified identity. Always a node of the cluster on a peer listener;
+    /// absent on a client listener when no certificate was presented.
+    pub identity: Option<Arc<PeerIdentity>>,
+}
+
+/// A TLS connection whose handshake is over and whose peer was let in.
+#[derive(Debug)]
+pub struct TlsConn {
+    stream: TlsStream<TcpStream>,
+    info: ConnectInfo,
+    /// Keeps the connection counted.
+    _open: OpenGuard,
+}
+
+impl TlsConn {
+    pub(crate) fn new(stream: TlsStream<TcpStream>, info: ConnectInfo, open: OpenGuard) -> Self {
+        Self { stream, info, _open: open }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn info(&self) -> &ConnectInfo {
+        &self.info
+    }
+}
+
+impl Connected for TlsConn {
+    type ConnectInfo = ConnectInfo;
+
+    fn connect_info(&self) -> ConnectInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for TlsConn {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TlsConn {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,45 @@
+//! TLS between the members of a cluster and from its clients.
+//!
+//! Decides who is at the other end of a connection, from the certificate and
+//! nothing else: a node proves (cluster, node id), a client may prove a name
+//! ([`PeerIdentity`]). What an identity may do is decided elsewhere.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`CertStore`] | holds certificate, key and CA of this node; reloads them when the files change |
+//! | [`Incoming`] | accepts connections, bounds them and their handshakes, hands them to tonic |
+//! | [`Connector`] | dials a peer and accepts only the node that was meant |
+//! | [`DevelopmentCa`] | issues certificates for trials, tests and small set-ups |
+//!
+//! Host names and addresses are never what is trusted between nodes; clients
+//! check them as usual. TLS sessions are never resumed: each connection proves
+//! its certificate again, so that a changed CA or an expired certificate counts
+//! from the next connection on.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "certificates are compared with the clock of this machine"
+)]
+
+mod acceptor;
+mod connection;
+mod connector;
+mod credentials;
+mod handshake;
+mod identity;
+mod issue;
+mod stats;
+mod store;
+#[cfg(test)]
+mod testing;
+mod verify;
+
+pub use acceptor::{AcceptorLimits, Incoming, Listener};
+pub use connection::{ConnectInfo, TlsConn};
+pub use connector::{ConnectError, Connector, PeerStream};
+pub use credentials::{Credentials, LoadError, TlsPaths};
+pub use handshake::HandshakeError;
+pub use identity::{IdentityError, PeerIdentity, Role};
+pub use issue::{DevelopmentCa, IssueError, IssuedFiles, Names, Validity};
+pub use stats::{AcceptorCounts, AcceptorStats};
+pub use store::{CertStore, ReloadCounts};

@@ -1,0 +1,122 @@
+//! What the Raft library is instantiated with.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use strongroom_base::Incarnation;
+
+openraft::declare_raft_types!(
+    /// The types of this product's Raft log.
+    pub TypeConfig:
+        D = Command,
+        R = Reply,
+        NodeId = u64,
+        Node = PeerNode,
+);
+
+pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;
+pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
+pub(crate) type Membership = openraft::alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+pub(crate) type AppendResult = openraft::raft::StreamAppendResult<TypeConfig>;
+
+macro_rules! opaque_bytes {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Default, PartialEq, Eq)]
+        pub struct $name(pub Bytes);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({} bytes)"), self.0.len())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_byte_buf(BytesVisitor).map(Self)
+            }
+        }
+    };
+}
+
+opaque_bytes! {
+    /// A command: a serialised `strongroom.store.v1.Command`, opaque to Raft.
+    ///
+    /// Prints its length only.
+    Command
+}
+opaque_bytes! {
+    /// What `apply` made of a command: an encoded outcome of crate `state`;
+    /// empty for entries of Raft's own.
+    Reply
+}
+
+struct BytesVisitor;
+
+impl de::Visitor<'_> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+        Ok(bytes.into())
+    }
+}
+
+/// What the membership in the Raft log says of a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerNode {
+    /// Peer address, host:port.
+    pub address: String,
+    /// Name from the member's configuration.
+    pub name: String,
+    /// Bytes of its data directory's [`Incarnation`].
+    pub incarnation: [u8; 16],
+}
+
+impl PeerNode {
+    /// The member's data directory.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation::from_bytes(self.incarnation)
+    }
+}
+
+impl fmt::Display for PeerNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_never_printed() {
+        let command = Command(Bytes::from_static(b"canary"));
+        assert_eq!(format!("{command:?} {command}"), "Command(6 bytes) Command(6 bytes)");
+    }
+}
