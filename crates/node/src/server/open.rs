@@ -1,0 +1,212 @@
+//! Opening what a node stores, and putting its parts together.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use strongroom_base::{NodeId, UnixMillis, limits};
+use strongroom_format::store::PlainName;
+use strongroom_model::{Cluster, Region};
+use strongroom_net::{CertStore, TlsPaths};
+use strongroom_raft::{FatalReason, RaftConfig, RaftNode};
+use strongroom_storage::{
+    CeremonyBacklog, DataDir, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
+};
+use tokio::sync::watch;
+
+use crate::{
+    admission::Admission,
+    ceremony::Ceremony,
+    config::Config,
+    core::Core,
+    denials::{DenialLimits, RateLimit},
+    disk::Disk,
+    entropy::{random_id, random_u64},
+    fatal::{self, Fatal},
+    ledger::{BatchAuthority, Ledger, Sequences},
+    lifecycle::Lifecycle,
+    metrics::Metrics,
+    observer::Observer,
+    outcomes::Outcomes,
+    proposer::{Confirmer, Proposer},
+    read_index::ReadIndex,
+    reports::Reports,
+};
+
+/// A node's parts, put together.
+pub(super) struct Parts {
+    pub(super) core: Arc<Core>,
+    pub(super) authority: Arc<KeyringAuthority>,
+}
+
+/// The keyring's batch key, while there is one.
+pub(super) struct KeyringAuthority(Arc<Lifecycle>);
+
+impl BatchAuthority for KeyringAuthority {
+    fn mac(&self, batch: &[u8]) -> Option<[u8; 32]> {
+        self.0.secrets().map(|secrets| secrets.keyring().batch_mac(batch))
+    }
+}
+
+/// Loads the certificates, and checks that they are this node's.
+pub(super) fn certificates(config: &Config) -> anyhow::Result<Arc<CertStore>> {
+    let paths = TlsPaths {
+        cert: config.tls.certificate.clone(),
+        key: config.tls.key.clone(),
+        ca: config.tls.ca.clone(),
+    };
+    let store = CertStore::load(paths).context("the certificates of [tls]")?;
+    let identity = store.identity();
+    identity.require_cluster(config.cluster.id).context("the certificate of [tls]")?;
+    identity.require_node(config.node.id).context("the certificate of [tls]")?;
+    Ok(store)
+}
+
+fn raft_config(config: &Config, data: &DataDir) -> RaftConfig {
+    let mut raft = RaftConfig::new(config.cluster.id, config.node.id, data.incarnation());
+    raft.addresses =
+        config.cluster.members.iter().map(|member| (member.id, member.address.clone())).collect();
+    raft.heartbeat_ms = config.raft.heartbeat_ms;
+    raft.election_min_ms = config.raft.election_min_ms;
+    raft.election_max_ms = config.raft.election_max_ms;
+    raft.snapshot_every = config.raft.snapshot_every;
+    raft.keep_after_snapshot = config.raft.keep_after_snapshot;
+    raft.flush_lag_max_ms = config.raft.flush_lag_max_ms;
+    raft
+}
+
+/// Opens log and state.
+fn databases(data: &DataDir) -> Result<(RaftLog, StateDb), StorageError> {
+    let log = RaftLog::open(data, LogOptions::default(), fatal::hook())?;
+    let state = StateDb::open(data, StateOptions::default(), fatal::hook())?;
+    state.check_against(&log)?;
+    Ok((log, state))
+}
+
+/// A node whose configuration names another account or region than the cluster
+/// was formed with does not start.
+fn check_identity(config: &Config, state: &StateDb) -> anyhow::Result<bool> {
+    let Some(record) = strongroom_state::plain(&state.latest(), PlainName::Cluster)? else {
+        return Ok(false);
+    };
+    let cluster = Cluster::decode(&record.value).context("the cluster's record")?;
+    let region = Region::new(config.cluster.region.clone()).context("cluster.region")?;
+    cluster.agrees_with(config.cluster.id, &config.cluster.account, &region)?;
+    ensure!(
+        cluster.version <= Cluster::VERSION_KNOWN,
+        "the cluster is at version {}, this program knows {} at most: use a newer program",
+        cluster.version,
+        Cluster::VERSION_KNOWN
+    );
+    Ok(true)
+}
+
+/// Starts the shared reads.
+fn shared_reads(node: NodeId, raft: &RaftNode, state: &StateDb) -> ReadIndex {
+    let state = state.clone();
+    let time = Arc::new(move || -> UnixMillis {
+        strongroom_state::cluster_time(&state.latest()).unwrap_or_default()
+    });
+    ReadIndex::start(Arc::new(Confirmer::new(node, raft.clone(), raft.peers(), time)))
+}
+
+/// Opens everything and starts Raft.
+pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow::Result<Parts> {
+    let data = DataDir::open(&config.data_dir, config.cluster.id, config.node.id, random_id())
+        .with_context(|| format!("the data directory {}", config.data_dir.display()))?;
+    let data = Arc::new(data);
+    let boot = data.next_boot(random_u64())?;
+    let disk = Arc::new(Disk::new(&config.data_dir, config.limits.disk_reserve_bytes)?);
+    let backlog = CeremonyBacklog::open(&data)?;
+    let opening = Arc::clone(&data);
+    let (log, state) = tokio::task::spawn_blocking(move || databases(&opening)).await??;
+
+    let lifecycle = Arc::new(Lifecycle::default());
+    if check_identity(&config, &state)? {
+        lifecycle.formed();
+    }
+    let audit_size = strongroom_state::audit_size(&state.latest())?;
+    let audit_size = watch::Sender::new(audit_size);
+    let outcomes = Arc::new(Outcomes::new(config.node.id, boot));
+    let observer = Arc::new(Observer {
+        state: state.clone(),
+        lifecycle: Arc::clone(&lifecycle),
+        rows: Arc::default(),
+        outcomes: Arc::clone(&outcomes),
+        hash_points: Arc::default(),
+        verification: Arc::default(),
+        audit_size: audit_size.clone(),
+    });
+    let (rows, hash_points, verification) = (
+        Arc::clone(&observer.rows),
+        Arc::clone(&observer.hash_points),
+        Arc::clone(&observer.verification),
+    );
+    let raft = RaftNode::start(
+        raft_config(&config, &data),
+        log.clone(),
+        state.clone(),
+        Arc::clone(&certificates),
+        observer,
+        Arc::new(|reason: &FatalReason| Fatal.hung_disk(&reason.to_string())),
+    )
+    .await
+    .context("raft")?;
+    if raft.is_initialised() {
+        // A member of a cluster is sealed from its first moment, also while its
+        // state is still being rebuilt from its log.
+        lifecycle.formed();
+    }
+
+    let peers = raft.peers();
+    let reports = Arc::new(Reports::default());
+    let admission = Arc::new(Admission::new(
+        raft.clone(),
+        state.clone(),
+        Arc::clone(&lifecycle),
+        Arc::clone(&reports),
+    ));
+    let proposer = Arc::new(Proposer::new(
+        config.node.id,
+        raft.clone(),
+        peers.clone(),
+        Arc::clone(&admission),
+        outcomes,
+    ));
+    let reads = shared_reads(config.node.id, &raft, &state);
+    let authority = Arc::new(KeyringAuthority(Arc::clone(&lifecycle)));
+    let core = Arc::new(Core {
+        node: config.node.id,
+        boot,
+        started: Instant::now(),
+        data,
+        log,
+        state,
+        raft,
+        peers,
+        certificates,
+        lifecycle,
+        rows,
+        ledger: Ledger::default(),
+        sequences: Arc::new(Sequences::default()),
+        proposer,
+        admission,
+        reads,
+        reports,
+        ceremony: Arc::new(Ceremony::new(backlog)),
+        hash_points,
+        verification,
+        metrics: Arc::new(Metrics::new(crate::VERSION)),
+        disk,
+        denials: DenialLimits::default(),
+        unseal_recorded: AtomicU64::new(0),
+        share_entries: RateLimit::new(limits::SHARE_ENTRIES_PER_SECOND, Instant::now()),
+        audit_size,
+        draining: watch::Sender::new(false),
+        fatal: Fatal,
+        config,
+    });
+    Ok(Parts { core, authority })
+}
