@@ -1,0 +1,49 @@
+//! A member that was away while the log was purged catches up by snapshot.
+
+use std::time::Duration;
+
+use strongroom_testkit::{Cluster, Explain as _, load::Load, rounds::rounds};
+use strongroom_wire::v1::TakeSnapshotRequest;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// `STRONGROOM_ROUNDS` times 300 results are made while it is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_behind_the_purged_log_catches_up_by_snapshot_and_serves() {
+    let cluster = Cluster::builder("late-member").snapshot_every(50, 20).start().await.unwrap();
+    // It is there for `init`, which needs every member, and for nothing after it.
+    cluster.init().await.unwrap();
+    let late = cluster.node(3);
+    late.kill().unwrap();
+    cluster.unseal_all().await.unwrap();
+    let tenant = cluster.tenant().await.unwrap();
+    let load = Load::start(&cluster, &tenant, 16);
+    for _ in 0..rounds(2) {
+        load.progress(300, PATIENCE).await.unwrap();
+    }
+    let history = load.stop().await.unwrap();
+    for node in cluster.running() {
+        let administrator = cluster.administrator(&node);
+        let taken = administrator.cluster().take_snapshot(TakeSnapshotRequest {}).await;
+        assert!(taken.explain("TakeSnapshot").unwrap().into_inner().snapshot_index > 0);
+    }
+
+    late.start().await.unwrap();
+    cluster.caught_up().await.unwrap();
+    let status = late.status().await.unwrap();
+    assert!(status.raft.snapshot_index.unwrap_or(0) > 0, "{:?}", status.raft);
+    let log = late.log().unwrap();
+    cluster.unseal(late).await.unwrap();
+    cluster.equal_hashes().await.unwrap();
+    let user = late.caller().with_token(&tenant.user);
+    assert!(history.all_decrypts(&user).await.unwrap() > 100);
+    user.data_key(&tenant.key_id, &[]).await.unwrap();
+    // It also leads, once the others are gone in turn.
+    let leader = cluster.leader().await.unwrap();
+    if leader.id != late.id {
+        leader.kill().unwrap();
+        cluster.leader().await.unwrap();
+        user.data_key(&tenant.key_id, &[]).await.explain(&log).unwrap();
+    }
+    cluster.finish().await.unwrap();
+}
