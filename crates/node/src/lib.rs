@@ -6,6 +6,7 @@
 //! | part | does |
 //! |---|---|
 //! | `server` | start and end of a node, its listeners |
+//! | `core` | what the parts of a node share |
 //! | [`config`] | configuration: file, environment, flags |
 //! | `lifecycle`, `unseal`, `init`, `ceremony` | sealed or not, and how that changes |
 //! | `attempt`, `ledger`, `proposer`, `admission` | authorise at commit: from a call to its committed record |
