@@ -38,6 +38,12 @@ impl Sealed {
         self.progress.submit_text(text)
     }
 
+    /// Takes the shares of [`Step::Combine`] back, but for the one of index
+    /// `last`: what they were to open was at fault, not they.
+    pub fn put_back(&mut self, shares: Vec<Share>, last: u8) {
+        self.progress.put_back(shares, last);
+    }
+
     /// Forgets (and wipes) all shares gathered.
     pub fn reset(&mut self) {
         self.progress.reset();
@@ -56,10 +62,10 @@ impl Sealed {
     ///
     /// # Errors
     ///
-    /// [`UnsealError`]; the node stays sealed, and the shares are wiped.
+    /// [`UnsealError`]; the node stays sealed.
     pub fn unseal(
         &self,
-        shares: Vec<Share>,
+        shares: &[Share],
         revision: Revision,
         record: &[u8],
     ) -> Result<Unsealed, UnsealError> {

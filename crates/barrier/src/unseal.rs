@@ -149,6 +149,19 @@ impl UnsealProgress {
         self.submit(Share::parse(text)?)
     }
 
+    /// Takes the shares of [`Step::Combine`] back, but for the one of index
+    /// `last`, which completes them once it is given again. Shares that no
+    /// longer fit the configuration, or would complete the set, are wiped.
+    pub fn put_back(&mut self, shares: Vec<Share>, last: u8) {
+        let room = usize::from(self.config.scheme().threshold()) - 1;
+        for share in shares {
+            let fits = share.index() != last && self.check(&share).is_ok();
+            if fits && self.shares.len() < room {
+                self.shares.insert(share.index(), share);
+            }
+        }
+    }
+
     /// Forgets (and wipes) all shares gathered.
     pub fn reset(&mut self) {
         self.shares.clear();

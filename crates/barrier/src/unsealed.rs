@@ -33,25 +33,25 @@ pub struct Unsealed {
 
 /// Restores the root key from shares, and with it opens the keyring record,
 /// which must be the one of exactly `revision` under the configured cluster and
-/// seal epoch. The shares are wiped in any case.
+/// seal epoch. The shares are the caller's: to be wiped, or to be put back
+/// ([`crate::Sealed::put_back`]) where the record was at fault.
 ///
 /// # Errors
 ///
 /// [`UnsealError`].
 pub fn unseal(
-    shares: Vec<Share>,
+    shares: &[Share],
     config: &SealConfig,
     revision: Revision,
     record: &[u8],
 ) -> Result<Unsealed, UnsealError> {
-    let root = combine(&shares).map_err(UnsealError::Combine)?;
+    let root = combine(shares).map_err(UnsealError::Combine)?;
     let belongs = |share: &Share| {
         (share.cluster(), share.seal_epoch()) == (config.cluster(), config.seal_epoch())
     };
     if !shares.iter().all(belongs) {
         return Err(UnsealError::WrongShares);
     }
-    drop(shares);
     let address = address(config, revision);
     let keyring = Keyring::unwrap(&root, &address, record).map_err(UnsealError::Keyring)?;
     Ok(Unsealed { config: config.clone(), root, keyring, revision })

@@ -126,7 +126,7 @@ fn an_unsealed_node_adopts_a_committed_rotation_and_keeps_its_keyring_otherwise(
     let new = init(1, cluster(1), 5, 1, 1);
     let record = new.wrap_keyring(Revision(1), Nonces::draw(&mut entropy));
     let config = new.config.clone();
-    let mut node = unseal(new.shares, &config, Revision(1), &record).ok().unwrap();
+    let mut node = unseal(&new.shares, &config, Revision(1), &record).ok().unwrap();
     let rotated = node.rotate(Revision(8), &mut entropy).unwrap();
     assert_eq!(node.keyring().barrier_epoch(), BarrierEpoch(1), "not in force before commit");
 

@@ -106,7 +106,18 @@ proptest! {
         let (count, shares) = complete.unwrap();
         prop_assert_eq!(count, k);
         prop_assert_eq!(sealed.progress().gathered(), 0, "a full set never stays in memory");
-        let unsealed = sealed.unseal(shares, REVISION, &record).unwrap_or_else(|e| panic!("{e}"));
+        // A record that is at fault costs nobody a share but the last one.
+        let last = new.shares[*chosen.last().unwrap()].index();
+        let damaged = [&record[..record.len() - 1], &[record[record.len() - 1] ^ 1]].concat();
+        prop_assert!(sealed.unseal(&shares, REVISION, &damaged).is_err());
+        prop_assert!(sealed.unseal(&shares, Revision(REVISION.0 + 1), &record).is_err());
+        sealed.put_back(shares, last);
+        prop_assert_eq!(u32::from(sealed.progress().gathered()), k - 1);
+        let again = new.shares.iter().find(|share| share.index() == last).unwrap();
+        let Ok(Step::Combine(shares)) = sealed.submit_text(again.expose_text().expose()) else {
+            panic!("the last share completes the set again");
+        };
+        let unsealed = sealed.unseal(&shares, REVISION, &record).unwrap_or_else(|e| panic!("{e}"));
         prop_assert!(same_keys(unsealed.keyring(), &new.keyring));
         prop_assert_eq!(unsealed.keyring_revision(), REVISION);
         let sealed = unsealed.seal();
@@ -125,7 +136,7 @@ proptest! {
             let step = progress.submit(copy(share)).unwrap();
             prop_assert!(matches!(step, Step::NeedShares { missing: 1.. }), "complete too early");
         }
-        let outcome = unseal(few, &new.config, REVISION, &record);
+        let outcome = unseal(&few, &new.config, REVISION, &record);
         prop_assert!(matches!(outcome, Err(UnsealError::Combine(_))));
     }
 
@@ -155,7 +166,7 @@ proptest! {
                 prop_assert_eq!(progress.indexes().collect::<Vec<_>>(), before.clone());
             }
         }
-        let outcome = unseal(complete.unwrap(), &new.config, REVISION, &record);
+        let outcome = unseal(&complete.unwrap(), &new.config, REVISION, &record);
         prop_assert!(outcome.is_ok());
     }
 }
@@ -169,7 +180,7 @@ fn shares_that_belong_together_but_elsewhere_do_not_unseal() {
         (init(3, cluster(1), 4, 3, 2), UnsealError::WrongShares),
         (init(3, cluster(1), 5, 3, 2), UnsealError::Keyring(KeyringError::NotAuthentic)),
     ] {
-        let outcome = unseal(other.shares, &new.config, REVISION, &record);
+        let outcome = unseal(&other.shares, &new.config, REVISION, &record);
         assert_eq!(outcome.err(), Some(expected));
     }
 }
@@ -178,7 +189,7 @@ fn shares_that_belong_together_but_elsewhere_do_not_unseal() {
 fn a_keyring_put_back_from_another_revision_does_not_unseal() {
     let new = init(1, cluster(1), 5, 1, 1);
     let record = new.wrap_keyring(REVISION, Nonces::draw(&mut Counted(2)));
-    let outcome = unseal(new.shares, &new.config, REVISION.next(), &record);
+    let outcome = unseal(&new.shares, &new.config, REVISION.next(), &record);
     let expected = UnsealError::Keyring(KeyringError::OtherRevision(REVISION));
     assert_eq!(outcome.err(), Some(expected));
 }

@@ -33,13 +33,14 @@
 //! key.
 //!
 //! The sharing library draws its own randomness, and frees memory with secrets
-//! in it: it runs under [`scrubbed`].
+//! in it: it runs under [`scrubbed`], and on a thread of its own where it draws
+//! ([`scrubbed_thread`]).
 
 mod text;
 
 use shamirsecretsharing::{DATA_SIZE, SHARE_SIZE, combine_shares, create_shares};
 use strongroom_base::{ClusterId, SealEpoch};
-use strongroom_secmem::{Secret, scrubbed};
+use strongroom_secmem::{Secret, scrubbed, scrubbed_thread};
 use zeroize::Zeroize;
 
 use crate::{RootKey, digest, labels};
@@ -191,7 +192,14 @@ impl Share {
 
 /// Splits the root key. The shares come in the order of their indexes, from 1.
 ///
-/// Draws randomness by itself: the named exception of this crate.
+/// Draws randomness by itself: the named exception of this crate. The sharing
+/// library draws the key that wraps the root key, and the coefficients, from a
+/// generator that lives in its thread and remembers them: hence a thread of its
+/// own, which is wiped with all that it kept.
+///
+/// # Panics
+///
+/// When the system has no thread left.
 #[must_use]
 pub fn split_root(
     root: &RootKey,
@@ -204,7 +212,7 @@ pub fn split_root(
         data[32..48].copy_from_slice(cluster.as_bytes());
         data[48..56].copy_from_slice(&seal_epoch.0.to_be_bytes());
     });
-    scrubbed(|| {
+    scrubbed_thread(|| {
         let mut values = create_shares(data.expose(), scheme.shares, scheme.threshold)
             .expect("the data has 64 bytes and the scheme is a valid one");
         let shares = (1..=scheme.shares).zip(&values).map(|(index, value)| {

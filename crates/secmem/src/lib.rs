@@ -9,7 +9,7 @@
 //!
 //! [`harden_process`] switches core dumps and debuggers off. [`scrubbed`] runs
 //! foreign code that handles secrets carelessly, and wipes what it leaves on
-//! stack and heap.
+//! stack and heap; [`scrubbed_thread`] what it leaves in its thread, too.
 //!
 //! This is the one crate of the workspace with `unsafe`. It decides nothing
 //! about keys and logs nothing: callers report what [`HardeningReport`] and
@@ -30,6 +30,6 @@ mod slot;
 pub use arena::{ArenaStatus, LOCKED_BYTES_MAX};
 pub use exit::exit_now;
 pub use harden::{Errno, HardeningReport, Measure, harden_process};
-pub use scrub::{WipingAllocator, scrubbed};
+pub use scrub::{WipingAllocator, scrubbed, scrubbed_thread};
 pub use secret::{Secret, SecretBytes, SecretText};
 pub use slot::arena_status;

@@ -42,6 +42,29 @@ pub fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
     below(work)
 }
 
+/// Runs `work` under [`scrubbed`] on a thread of its own, and wipes what that
+/// thread's local values free at its end, too.
+///
+/// For code that draws its secrets from a generator that lives in the thread: a
+/// generator's buffer holds what was drawn until the thread ends, and the
+/// threads of a daemon don't.
+///
+/// # Panics
+///
+/// When `work` does, and when the system has no thread left.
+pub fn scrubbed_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let joined = std::thread::scope(|scope| {
+        let work = || {
+            // Not taken back: the locals of this thread are dropped after its
+            // work, and nothing else runs on it.
+            DEPTH.set(1);
+            scrubbed(work)
+        };
+        scope.spawn(work).join()
+    });
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Keeps the frames of `work` below the caller's, where [`wipe_stack`] writes.
 #[inline(never)]
 fn below<R>(work: impl FnOnce() -> R) -> R {

@@ -3,11 +3,12 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    cell::RefCell,
     hint::black_box,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use strongroom_secmem::{WipingAllocator, scrubbed};
+use strongroom_secmem::{WipingAllocator, scrubbed, scrubbed_thread};
 
 const CANARY: u8 = 0xc9;
 
@@ -47,6 +48,17 @@ fn careless() -> usize {
     black_box(bytes).len()
 }
 
+/// Leaves a canary with its thread, as a generator leaves what it drew.
+fn careless_thread() -> usize {
+    thread_local! {
+        static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    KEPT.with_borrow_mut(|kept| {
+        kept.resize(1000, black_box(CANARY));
+        kept.len()
+    })
+}
+
 #[inline(never)]
 fn careless_stack() -> usize {
     let block = black_box([CANARY; 4096]);
@@ -75,6 +87,15 @@ fn memory_freed_and_stack_left_inside_scrubbed_is_wiped() {
 
     assert_eq!(scrubbed(|| scrubbed(careless) + careless()), 2000);
     assert_eq!(CANARIES_FREED.load(Ordering::SeqCst), 0, "nested calls wipe to the outer end");
+
+    let plain = std::thread::spawn(|| scrubbed(careless_thread));
+    assert_eq!(plain.join().unwrap(), 1000);
+    assert!(CANARIES_FREED.swap(0, Ordering::SeqCst) > 0, "what a thread keeps outlives `scrubbed`");
+    assert_eq!(scrubbed_thread(careless_thread), 1000);
+    assert_eq!(CANARIES_FREED.load(Ordering::SeqCst), 0, "what the thread kept is wiped");
+    let panicked = std::panic::catch_unwind(|| scrubbed_thread(|| panic!("planted")));
+    assert!(panicked.is_err());
+    CANARIES_FREED.store(0, Ordering::SeqCst);
 
     let panicked = std::panic::catch_unwind(|| scrubbed(|| panic!("planted")));
     assert!(panicked.is_err());
