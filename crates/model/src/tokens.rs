@@ -194,13 +194,10 @@ pub(crate) fn put_token(writing: &mut Writing, row_id: RowId, token: Token) {
     writing.put(row_id, token);
 }
 
-/// End of a token that lives `ttl_seconds` from now on; none for 0.
-///
-/// Cluster time stands still while nothing is committed, so "now" is the later
-/// of it and the node's clock.
+/// End of a token that lives `ttl_seconds` from now on, by cluster time; none
+/// for 0. A node whose clock is ahead lengthens no token's life.
 fn expiry(basis: &Basis<'_>, ttl_seconds: u64) -> Option<UnixMillis> {
-    let now = basis.cluster_time.max(basis.node_time);
-    (ttl_seconds != 0).then(|| now.plus_ms(ttl_seconds.saturating_mul(1000)))
+    (ttl_seconds != 0).then(|| basis.cluster_time.plus_ms(ttl_seconds.saturating_mul(1000)))
 }
 
 /// Describes a token by its public id; `None` where there is none (any more).

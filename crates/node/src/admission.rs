@@ -1,26 +1,32 @@
 //! What a leader lets into the Raft log.
 //!
-//! An unsealed leader admits batches that carry a MAC under the keyring's batch
-//! key, and nothing else: a node's certificate alone proposes nothing. A sealed
+//! An unsealed leader (whose state was compared with a quorum's) admits batches
+//! that carry a MAC under the keyring's batch key, and nothing else: a node's certificate alone proposes nothing. A sealed
 //! leader, which can check no MAC, admits ceremony batches only: what a sealed
 //! cluster has to record about its own unsealing, checked item by item, and at
 //! a bounded rate.
 
 mod ceremony;
+mod entries;
 
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use prost::Message;
-use strongroom_base::{LogIndex, NodeId, limits};
+use strongroom_base::{LogIndex, NodeId, UnixMillis, limits};
 use strongroom_format::{COMMAND_FORMAT, store};
 use strongroom_raft::{ProposeError, RaftNode};
 use strongroom_storage::StateDb;
 
-use crate::{clock::StampClock, denials::RateLimit, lifecycle::Lifecycle, reports::Reports};
+use crate::{
+    clock::StampClock, denials::RateLimit, lifecycle::Lifecycle, reports::Reports,
+    verify::Verification,
+};
 
 /// Entries a second that are admitted without a MAC.
 const UNPROVEN_PER_SECOND: u32 = 30;
+
+pub(crate) use entries::Entries;
 
 /// What became of a batch at the leader.
 #[derive(Debug)]
@@ -41,7 +47,8 @@ pub(crate) enum Admitted {
     NoQuorum,
     /// Malformed, of another node, too large, or its MAC is wrong.
     Refused,
-    /// It leads and is sealed, and this is no ceremony batch.
+    /// It leads and is sealed, or not verified yet, and this is no ceremony
+    /// batch.
     Sealed,
     /// May be proposed.
     Unknown,
@@ -59,6 +66,7 @@ pub(crate) struct Admission {
     raft: RaftNode,
     state: StateDb,
     lifecycle: Arc<Lifecycle>,
+    verification: Arc<Verification>,
     reports: Arc<Reports>,
     stamps: StampClock,
     /// Batches and hash points that come without a MAC.
@@ -72,12 +80,14 @@ impl Admission {
         raft: RaftNode,
         state: StateDb,
         lifecycle: Arc<Lifecycle>,
+        verification: Arc<Verification>,
         reports: Arc<Reports>,
     ) -> Self {
         Self {
             raft,
             state,
             lifecycle,
+            verification,
             reports,
             stamps: StampClock::default(),
             unproven: RateLimit::new(UNPROVEN_PER_SECOND, Instant::now()),
@@ -98,7 +108,8 @@ impl Admission {
         if let Err(refused) = self.check(from, &batch, mac) {
             return refused;
         }
-        self.propose(store::command::Body::Batch(batch.into())).await
+        let mac = mac.map(<[u8]>::to_vec).unwrap_or_default();
+        self.propose(store::command::Body::Batch(batch.into()), mac).await
     }
 
     /// Appends a hash point.
@@ -107,11 +118,22 @@ impl Admission {
             return Admitted::NoQuorum;
         }
         let point = store::HashPoint { node_id: node.value(), nonce };
-        self.propose(store::command::Body::HashPoint(point)).await
+        self.propose(store::command::Body::HashPoint(point), Vec::new()).await
+    }
+
+    /// Cluster time at this moment, while this node leads: what an entry would
+    /// be stamped with. Looks are decided by it, as they append nothing.
+    pub(crate) fn cluster_time(&self) -> UnixMillis {
+        let applied = strongroom_state::cluster_time(&self.state.latest()).unwrap_or_default();
+        let median = self.reports.median_clock(self.raft.status().members.len());
+        self.stamps.peek(Instant::now(), applied, median).max(applied)
     }
 
     fn check(&self, from: NodeId, batch: &Bytes, mac: Option<&[u8]>) -> Result<(), Admitted> {
         match (mac, self.lifecycle.secrets()) {
+            // Its verdicts are taken by the others at its word: not before its
+            // state was compared with theirs.
+            (Some(_), Some(_)) if !self.verification.is_complete() => Err(Admitted::Sealed),
             (Some(mac), Some(secrets)) => {
                 if secrets.keyring().verify_batch_mac(batch, mac).is_ok() {
                     return Ok(());
@@ -126,7 +148,7 @@ impl Admission {
             }
             (None, None) if !self.unproven.take(Instant::now()) => Err(Admitted::NoQuorum),
             (None, None) => match ceremony::check(batch, &self.state.latest()) {
-                Ok(()) => Ok(()),
+                Ok(_) => Ok(()),
                 Err(problem) => {
                     tracing::warn!(%from, %problem, "refused a batch without a MAC");
                     Err(Admitted::Refused)
@@ -135,15 +157,15 @@ impl Admission {
         }
     }
 
-    async fn propose(&self, body: store::command::Body) -> Admitted {
+    async fn propose(&self, body: store::command::Body, mac: Vec<u8>) -> Admitted {
         let status = self.raft.status();
         let members = status.members.len();
         let applied = strongroom_state::cluster_time(&self.state.latest());
         let Ok(applied) = applied else { return Admitted::NoQuorum };
         let median = self.reports.median_clock(members);
         let stamp = self.stamps.stamp(Instant::now(), applied, median);
-        let command =
-            store::Command { format: COMMAND_FORMAT, stamp_ms: stamp.0, body: Some(body) };
+        let body = Some(body);
+        let command = store::Command { format: COMMAND_FORMAT, stamp_ms: stamp.0, body, mac };
         match self.raft.propose(Bytes::from(command.encode_to_vec())).await {
             Ok(proposed) => Admitted::Applied { index: proposed.index, outcome: proposed.outcome },
             Err(ProposeError::NotLeader { leader }) => Admitted::NotLeader { leader },

@@ -24,7 +24,18 @@ pub(crate) fn wall_now() -> UnixMillis {
 /// Gives stamps to entries that this node proposes as leader.
 #[derive(Debug, Default)]
 pub(crate) struct StampClock {
-    last: Mutex<Option<(UnixMillis, Instant)>>,
+    last: Mutex<Option<Last>>,
+}
+
+/// The newest stamp.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    stamp: UnixMillis,
+    /// The moment that the stamp stands for: what of a millisecond was left over
+    /// when it was given counts for the next one.
+    at: Instant,
+    /// There was a gap, and no median to catch up to since.
+    owed: bool,
 }
 
 impl StampClock {
@@ -38,22 +49,37 @@ impl StampClock {
         median: Option<UnixMillis>,
     ) -> UnixMillis {
         let mut last = self.last.lock();
-        let (running, gap) = match *last {
-            Some((stamp, at)) if stamp >= applied => {
-                let elapsed = now.saturating_duration_since(at);
-                let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-                (stamp.plus_ms(ms), elapsed >= GAP)
-            }
-            // Another leader stamped since: this node's clock says nothing
-            // about the time between.
-            _ => (applied, true),
-        };
-        let stamp = match median {
-            Some(median) if gap && median > running => median,
-            _ => running,
-        };
-        *last = Some((stamp, now));
-        stamp
+        let next = next(*last, now, applied, median);
+        *last = Some(next);
+        next.stamp
+    }
+
+    /// What [`StampClock::stamp`] would give; gives no stamp.
+    pub(crate) fn peek(
+        &self,
+        now: Instant,
+        applied: UnixMillis,
+        median: Option<UnixMillis>,
+    ) -> UnixMillis {
+        next(*self.last.lock(), now, applied, median).stamp
+    }
+}
+
+fn next(last: Option<Last>, now: Instant, applied: UnixMillis, median: Option<UnixMillis>) -> Last {
+    let (running, at, gap) = match last {
+        Some(Last { stamp, at, owed }) if stamp >= applied => {
+            let elapsed = now.saturating_duration_since(at);
+            let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            let at = at.checked_add(Duration::from_millis(ms)).unwrap_or(now);
+            (stamp.plus_ms(ms), at, owed || elapsed >= GAP)
+        }
+        // Another leader stamped since: this node's clock says nothing about
+        // the time between.
+        _ => (applied, now, true),
+    };
+    match median {
+        Some(median) if gap && median > running => Last { stamp: median, at: now, owed: false },
+        _ => Last { stamp: running, at, owed: gap && median.is_none() },
     }
 }
 
@@ -99,6 +125,43 @@ mod tests {
         assert_eq!(clock.stamp(later, UnixMillis(5000), Some(UnixMillis(9000))), UnixMillis(9000));
         let other_leader = UnixMillis(20_000);
         assert_eq!(clock.stamp(later, other_leader, None), other_leader);
+    }
+
+    /// A busy leader stamps several times a millisecond.
+    #[test]
+    fn stamps_in_quick_succession_keep_up_with_the_monotonic_clock() {
+        let clock = StampClock::default();
+        let start = Instant::now();
+        let mut stamp = clock.stamp(start, UnixMillis(0), Some(UnixMillis(1000)));
+        for step in 1..=10_000_u32 {
+            let now = start + Duration::from_micros(300) * step;
+            let next = clock.stamp(now, stamp, Some(UnixMillis(0)));
+            assert!(next >= stamp);
+            stamp = next;
+        }
+        assert_eq!(stamp, UnixMillis(1000 + 3000));
+    }
+
+    #[test]
+    fn what_a_gap_owes_is_caught_up_once_there_is_a_median() {
+        let clock = StampClock::default();
+        let start = Instant::now();
+        assert_eq!(clock.stamp(start, UnixMillis(5000), None), UnixMillis(5000));
+        let soon = start + Duration::from_millis(10);
+        assert_eq!(clock.peek(soon, UnixMillis(5000), Some(UnixMillis(9000))), UnixMillis(9000));
+        assert_eq!(clock.stamp(soon, UnixMillis(5000), Some(UnixMillis(9000))), UnixMillis(9000));
+        let wild = Some(UnixMillis(90_000));
+        assert_eq!(clock.stamp(soon, UnixMillis(9000), wild), UnixMillis(9000));
+    }
+
+    #[test]
+    fn a_look_moves_no_stamp() {
+        let clock = StampClock::default();
+        let start = Instant::now();
+        clock.stamp(start, UnixMillis(0), Some(UnixMillis(1000)));
+        let later = start + GAP;
+        assert_eq!(clock.peek(later, UnixMillis(1000), Some(UnixMillis(7000))), UnixMillis(7000));
+        assert_eq!(clock.stamp(later, UnixMillis(1000), None), UnixMillis(3000));
     }
 
     #[test]

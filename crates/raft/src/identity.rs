@@ -127,6 +127,12 @@ pub enum PeerRefusal {
         /// The directory here.
         here: Incarnation,
     },
+    /// No member of the formed cluster.
+    #[error("node {node} is no member of this cluster")]
+    NoMember {
+        /// The caller.
+        node: NodeId,
+    },
     /// The caller comes with another data directory than the membership names.
     #[error(
         "node {node} calls from data directory {got}, the membership names {expected}: it lost \
@@ -149,6 +155,7 @@ impl From<PeerRefusal> for Status {
             PeerRefusal::Metadata { .. } => Self::invalid_argument(text),
             PeerRefusal::NoNode
             | PeerRefusal::OtherCluster { .. }
+            | PeerRefusal::NoMember { .. }
             | PeerRefusal::OtherNode { .. } => Self::permission_denied(text),
             PeerRefusal::NotThisDirectory { .. } | PeerRefusal::OtherDirectory { .. } => {
                 Self::failed_precondition(text)
@@ -168,6 +175,12 @@ impl KnownMembers {
 
     pub(crate) fn incarnation(&self, node: NodeId) -> Option<Incarnation> {
         self.0.read().get(&node).copied()
+    }
+
+    /// Whether there is a membership, and `node` is not in it.
+    fn excludes(&self, node: NodeId) -> bool {
+        let members = self.0.read();
+        !members.is_empty() && !members.contains_key(&node)
     }
 }
 
@@ -217,6 +230,9 @@ impl PeerGuard {
             return Err(PeerRefusal::OtherNode { said, proven });
         }
         self.check_target(metadata)?;
+        if self.members.excludes(proven) {
+            return Err(PeerRefusal::NoMember { node: proven });
+        }
         let got = entry(metadata, FROM_INCARNATION)?;
         match self.members.incarnation(proven) {
             Some(expected) if expected != got => {
@@ -298,10 +314,8 @@ mod tests {
     }
 
     fn connection(id: u64) -> ConnectInfo {
-        ConnectInfo {
-            remote: "127.0.0.1:9".parse().unwrap(),
-            identity: Some(Arc::new(PeerIdentity::node(identity(id, 0).cluster, node(id)))),
-        }
+        let proven = PeerIdentity::node(identity(id, 0).cluster, node(id));
+        ConnectInfo::new("127.0.0.1:9".parse().unwrap(), Some(Arc::new(proven)))
     }
 
     /// Node 1 with directory 11, which knows node 2 with directory 12.
@@ -374,10 +388,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_let_in_and_so_is_a_node_that_no_membership_names_yet() {
+    fn members_alone_are_let_in_and_any_node_before_there_is_a_membership() {
+        let refusal = guard().check(Some(&connection(3)), &call(&identity(3, 13), Some(11)));
+        assert_eq!(refusal, Err(PeerRefusal::NoMember { node: node(3) }));
         let origin = guard().check(Some(&connection(2)), &call(&identity(2, 12), Some(11)));
         assert_eq!(origin.unwrap().node, node(2));
-        let origin = guard().check(Some(&connection(3)), &call(&identity(3, 13), Some(11)));
+        let fresh = PeerGuard::new(identity(1, 11), KnownMembers::default());
+        let origin = fresh.check(Some(&connection(3)), &call(&identity(3, 13), Some(11)));
         assert_eq!(origin.unwrap().incarnation, Incarnation::from_bytes([13; 16]));
         let mut open = guard();
         open.target_required = false;

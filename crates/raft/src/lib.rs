@@ -6,9 +6,10 @@
 //! | `log_store`, `state_machine` | adapters from the library's storage traits to crate `storage` |
 //! | `state_thread` | the one thread that changes the replicated state |
 //! | `network`, `pipeline`, `snapshot_send` | calls to the other members |
-//! | `service`, `snapshot_receive` | calls from them |
+//! | `service`, `validate`, `snapshot_receive` | calls from them |
 //! | [`PeerPool`], [`PeerGuard`] | connections to peers, and who may call |
-//! | `monitor` | a disk that hangs, a log that grows |
+//! | [`EntryGuard`] | which entries are taken from a leader |
+//! | `monitor`, `watchdog` | a log that grows, a disk that hangs |
 //!
 //! What the library gets wrong by default and is set right here: pre-vote is on
 //! and answered by the peer; appends are pipelined and bounded in bytes; a
@@ -23,6 +24,7 @@
 
 mod codec;
 mod config;
+mod entry_guard;
 mod errors;
 mod gate;
 mod identity;
@@ -40,15 +42,18 @@ mod state_machine;
 mod state_thread;
 mod status;
 mod types;
+mod validate;
+mod watchdog;
 
 pub use config::{ConfigError, RaftConfig};
+pub use entry_guard::{EntryGuard, EntryRefused, NoEntryGuard};
 pub use errors::{FatalReason, ProposeError, RaftError, ReadError, Stopped};
 pub use identity::{LocalIdentity, PeerGuard, PeerMetadata, PeerOrigin, PeerRefusal};
-pub use monitor::ExitHook;
 pub use node::{PeerService, Proposed, RaftNode};
 pub use peers::{PeerChannel, PeerPool};
 pub use state_thread::ApplyObserver;
 pub use status::{Member, MemberStatus, RaftRole, RaftStatus};
+pub use watchdog::ExitHook;
 
 /// What openraft's own storage suite needs; for this crate's tests only.
 #[doc(hidden)]

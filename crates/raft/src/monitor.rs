@@ -1,9 +1,5 @@
-//! Watches what the library doesn't: a disk that hangs, a log that grows, a
-//! core that stopped.
-//!
-//! A leader commits with its followers' disks alone, so a leader whose own disk
-//! hangs would lead on, with everything unsynced in memory and nothing applied.
-//! It hands over; if its disk still hangs after that, its process ends.
+//! Watches what the library doesn't: a log that grows, a core that stopped; and
+//! hands leadership over where the watchdog finds that the own disk hangs.
 
 use std::{
     sync::Arc,
@@ -12,11 +8,13 @@ use std::{
 
 use openraft::async_runtime::WatchReceiver as _;
 use strongroom_storage::RaftLog;
+use tokio::sync::mpsc;
 
 use crate::{
     errors::FatalReason,
     node::Library,
-    status::{RaftRole, RaftStatus},
+    status::RaftStatus,
+    watchdog::{DiskHangs, Exit, millis},
 };
 
 /// How often it looks.
@@ -24,77 +22,43 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Shortest time between two snapshots taken because of the log's size.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
 
-/// Called once with the reason for which the process must end; it need not
-/// return.
-pub type ExitHook = Arc<dyn Fn(&FatalReason) + Send + Sync>;
-
 /// Bounds that are watched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) flush_lag_max: Duration,
     /// A follower that was heard of within this time may take over.
     pub(crate) heard_within: Duration,
     pub(crate) log_bytes: u64,
     pub(crate) keep_after_snapshot: u64,
 }
 
-/// What to do about the own disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DiskStep {
-    Nothing,
-    HandOver,
-    Exit,
-}
-
-/// Decides about a disk from the age of its oldest unfinished write.
-#[derive(Debug, Default)]
-struct DiskWatch {
-    /// This node led when its disk began to hang.
-    handing_over: bool,
-}
-
-impl DiskWatch {
-    fn look(&mut self, leads: bool, lag: Duration, lag_max: Duration) -> DiskStep {
-        if lag <= lag_max {
-            self.handing_over = false;
-            DiskStep::Nothing
-        } else if self.handing_over && lag > lag_max * 2 {
-            DiskStep::Exit
-        } else if leads && !self.handing_over {
-            self.handing_over = true;
-            DiskStep::HandOver
-        } else {
-            DiskStep::Nothing
-        }
-    }
-}
-
 pub(crate) struct Monitor {
     pub(crate) raft: Library,
     pub(crate) log: RaftLog,
     pub(crate) bounds: Bounds,
-    pub(crate) exit: ExitHook,
+    /// What the watchdog finds.
+    pub(crate) hangs: mpsc::Receiver<DiskHangs>,
+    pub(crate) exit: Arc<Exit>,
 }
 
 impl Monitor {
-    /// Watches until there is a reason to end the process.
-    pub(crate) async fn run(self) {
-        let mut disk = DiskWatch::default();
+    /// Watches until the core has stopped: a reason to end the process.
+    pub(crate) async fn run(mut self) {
         let mut snapshot_at: Option<Instant> = None;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            let hangs = tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => None,
+                Some(hangs) = self.hangs.recv() => Some(hangs),
+            };
             let status = self.status();
             if let Some(reason) = self.stopped() {
-                return (self.exit)(&reason);
+                return self.exit.call(&reason);
+            }
+            if let Some(DiskHangs { lag }) = hangs {
+                // First of all: what follows may wait for the disk.
+                self.hand_over(&status, lag).await;
+                continue;
             }
             let stats = self.log.stats();
-            let lag = stats.oldest_unsynced_age;
-            let leads = status.role == RaftRole::Leader;
-            match disk.look(leads, lag, self.bounds.flush_lag_max) {
-                DiskStep::Nothing => {}
-                DiskStep::HandOver => self.hand_over(&status, lag).await,
-                DiskStep::Exit => return (self.exit)(&self.hung(lag)),
-            }
             let due = snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_PAUSE);
             if due && stats.table_bytes > self.bounds.log_bytes && self.snapshot_helps(&status) {
                 snapshot_at = Some(Instant::now());
@@ -118,10 +82,6 @@ impl Monitor {
         state.err().map(|fatal| FatalReason::Stopped { cause: fatal.to_string() })
     }
 
-    fn hung(&self, lag: Duration) -> FatalReason {
-        FatalReason::FlushLag { lag_ms: millis(lag), lag_max_ms: millis(self.bounds.flush_lag_max) }
-    }
-
     async fn hand_over(&self, status: &RaftStatus, lag: Duration) {
         let to = status.best_successor(self.bounds.heard_within);
         tracing::error!(
@@ -140,44 +100,5 @@ impl Monitor {
         let covered = status.snapshot.map_or(0, |index| index.0);
         let applied = status.applied.map_or(0, |index| index.0);
         applied > covered.saturating_add(self.bounds.keep_after_snapshot)
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MAX: Duration = Duration::from_secs(3);
-
-    fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_leader_with_a_hung_disk_hands_over_once_then_exits() {
-        let mut disk = DiskWatch::default();
-        assert_eq!(disk.look(true, seconds(3), MAX), DiskStep::Nothing);
-        assert_eq!(disk.look(true, seconds(4), MAX), DiskStep::HandOver);
-        assert_eq!(disk.look(false, seconds(5), MAX), DiskStep::Nothing);
-        assert_eq!(disk.look(false, seconds(7), MAX), DiskStep::Exit);
-    }
-
-    #[test]
-    fn a_disk_that_recovers_is_forgiven() {
-        let mut disk = DiskWatch::default();
-        assert_eq!(disk.look(true, seconds(4), MAX), DiskStep::HandOver);
-        assert_eq!(disk.look(false, seconds(0), MAX), DiskStep::Nothing);
-        assert_eq!(disk.look(false, seconds(9), MAX), DiskStep::Nothing);
-        assert_eq!(disk.look(true, seconds(9), MAX), DiskStep::HandOver);
-    }
-
-    #[test]
-    fn a_follower_with_a_hung_disk_holds_nobody_up_and_stays() {
-        let mut disk = DiskWatch::default();
-        assert_eq!(disk.look(false, seconds(60), MAX), DiskStep::Nothing);
     }
 }

@@ -18,17 +18,18 @@ use strongroom_base::{
 use strongroom_net::CertStore;
 use strongroom_storage::{RaftLog, StateDb};
 use strongroom_wire::peer::raft_server::RaftServer;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::interceptor::InterceptedService;
 
 use crate::{
     config::RaftConfig,
+    entry_guard::EntryGuard,
     errors::{ProposeError, RaftError, ReadError, Stopped},
     gate::LogGate,
     identity::{KnownMembers, LocalIdentity, PeerGuard},
     log_store::LogStore,
-    monitor::{Bounds, ExitHook, Monitor},
+    monitor::{Bounds, Monitor},
     network::Network,
     peers::PeerPool,
     reads::ReadRounds,
@@ -38,6 +39,7 @@ use crate::{
     state_thread::{ApplyObserver, ThreadEnd},
     status::{Member, RaftRole, RaftStatus, directory},
     types::{Command, TypeConfig},
+    watchdog::{DiskHangs, Exit, ExitHook, Watchdog},
 };
 
 /// The library, with this product's types.
@@ -81,6 +83,7 @@ struct Inner {
     stopping: AtomicBool,
     cancel: CancellationToken,
     tasks: TaskTracker,
+    watchdog: Watchdog,
     state_thread: ThreadEnd,
 }
 
@@ -88,7 +91,8 @@ impl RaftNode {
     /// Starts Raft on a log and the state built from it. A node without a
     /// membership waits to be formed into a cluster or added to one.
     ///
-    /// `exit` is called, once, when the process must end.
+    /// `entries` judges what a leader sends; `exit` is called, once, when the
+    /// process must end.
     ///
     /// # Errors
     ///
@@ -100,6 +104,7 @@ impl RaftNode {
         state: StateDb,
         store: Arc<CertStore>,
         observer: Arc<dyn ApplyObserver>,
+        entries: Arc<dyn EntryGuard>,
         exit: ExitHook,
     ) -> Result<Self, RaftError> {
         config.validate()?;
@@ -125,9 +130,15 @@ impl RaftNode {
             raft.with_raft_state(|state| state.membership_state.effective().clone()).await?;
         pool.learn(&directory(&membership));
         let heard = Heard::default();
-        let service = RaftService::new(raft.clone(), Receiver::new(state), Arc::clone(&heard));
+        let receiver = Receiver::new(state);
+        let service = RaftService::new(raft.clone(), receiver, entries, Arc::clone(&heard));
         let initial = RaftStatus::of(&raft.metrics().borrow_watched(), None);
         let (publish, status) = watch::channel(initial);
+        let exit = Arc::new(Exit::new(exit));
+        let (hangs, found) = mpsc::channel(1);
+        let lag_max = Duration::from_millis(config.flush_lag_max_ms);
+        let watchdog = Watchdog::start(&raft, log.clone(), lag_max, hangs, Arc::clone(&exit))
+            .map_err(|error| RaftError::Storage(Box::new(error)))?;
         let inner = Inner {
             guard: PeerGuard::new(local, members),
             raft,
@@ -141,9 +152,10 @@ impl RaftNode {
             stopping: AtomicBool::new(false),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            watchdog,
             state_thread,
         };
-        inner.spawn_tasks(publish, log, exit);
+        inner.spawn_tasks(publish, log, found, exit);
         Ok(Self(Arc::new(inner)))
     }
 
@@ -368,6 +380,7 @@ impl RaftNode {
         let stop = async {
             // Connections that peers hold open keep nothing of it.
             self.0.service.stop();
+            self.0.watchdog.stop().await;
             // The only error is that of a core that panicked: stopped, too.
             drop(self.0.raft.shutdown().await);
             self.0.tasks.wait().await;
@@ -384,17 +397,23 @@ impl Inner {
         Duration::from_millis(self.config.election_min_ms)
     }
 
-    fn spawn_tasks(&self, publish: watch::Sender<RaftStatus>, log: RaftLog, exit: ExitHook) {
+    fn spawn_tasks(
+        &self,
+        publish: watch::Sender<RaftStatus>,
+        log: RaftLog,
+        hangs: mpsc::Receiver<DiskHangs>,
+        exit: Arc<Exit>,
+    ) {
         let config = &self.config;
         let monitor = Monitor {
             raft: self.raft.clone(),
             log,
             bounds: Bounds {
-                flush_lag_max: Duration::from_millis(config.flush_lag_max_ms),
                 heard_within: self.heard_within(),
                 log_bytes: config.snapshot_log_bytes,
                 keep_after_snapshot: config.keep_after_snapshot,
             },
+            hangs,
             exit,
         };
         let cancel = self.cancel.clone();

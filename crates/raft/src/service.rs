@@ -14,11 +14,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     codec,
+    entry_guard::{self, EntryGuard},
     errors::node_id,
     identity::PeerOrigin,
     node::Library,
     snapshot_receive::Receiver,
     types::{AppendRequest, TypeConfig, Vote},
+    validate,
 };
 
 /// When a leader was last heard of.
@@ -30,6 +32,7 @@ pub struct RaftService {
     /// None once stopped: the log and the state behind it can then be closed,
     /// whoever still holds the service.
     serving: Arc<RwLock<Option<Serving>>>,
+    guard: Arc<dyn EntryGuard>,
     heard: Heard,
 }
 
@@ -40,9 +43,14 @@ struct Serving {
 }
 
 impl RaftService {
-    pub(crate) fn new(raft: Library, snapshots: Receiver, heard: Heard) -> Self {
+    pub(crate) fn new(
+        raft: Library,
+        snapshots: Receiver,
+        guard: Arc<dyn EntryGuard>,
+        heard: Heard,
+    ) -> Self {
         let serving = Serving { raft, snapshots: Arc::new(snapshots) };
-        Self { serving: Arc::new(RwLock::new(Some(serving))), heard }
+        Self { serving: Arc::new(RwLock::new(Some(serving))), guard, heard }
     }
 
     /// Refuses every call from now on.
@@ -68,6 +76,13 @@ pub(crate) fn require_own(origin: Option<&PeerOrigin>, vote: &Vote) -> Result<()
 fn decode<T: DeserializeOwned>(request: &RaftRequest) -> Result<T, Status> {
     codec::from_peer(request.format, &request.payload)
         .map_err(|error| Status::invalid_argument(format!("the request is {error}")))
+}
+
+/// An AppendEntries that keeps the rules of Raft.
+fn decode_append(request: &RaftRequest) -> Result<AppendRequest, Status> {
+    let append: AppendRequest = decode(request)?;
+    validate::append(&append)?;
+    Ok(append)
 }
 
 fn stopped(fatal: Fatal<TypeConfig>) -> Status {
@@ -96,17 +111,22 @@ impl raft_server::Raft for RaftService {
         let origin = request.extensions().get::<PeerOrigin>().copied();
         let refusal = Arc::new(Mutex::new(None));
         let refused = Arc::clone(&refusal);
-        let heard = Arc::clone(&self.heard);
+        let (guard, heard) = (Arc::clone(&self.guard), Arc::clone(&self.heard));
         let appends = stream::unfold(request.into_inner(), move |mut requests| {
             let refused = Arc::clone(&refused);
-            let heard = Arc::clone(&heard);
+            let (guard, heard) = (Arc::clone(&guard), Arc::clone(&heard));
             async move {
                 let append = match requests.message().await {
-                    Ok(Some(request)) => decode::<AppendRequest>(&request),
+                    Ok(Some(request)) => decode_append(&request),
                     Ok(None) => return None,
                     Err(status) => Err(status),
                 };
-                match append.and_then(|a| require_own(origin.as_ref(), &a.vote).map(|()| a)) {
+                let admitted = append.and_then(|append| {
+                    require_own(origin.as_ref(), &append.vote)?;
+                    entry_guard::check(guard.as_ref(), &append)?;
+                    Ok(append)
+                });
+                match admitted {
                     Ok(append) => {
                         *heard.lock() = Some(Instant::now());
                         Some((append, requests))
@@ -132,8 +152,9 @@ impl raft_server::Raft for RaftService {
         request: Request<RaftRequest>,
     ) -> Result<Response<RaftResponse>, Status> {
         let origin = request.extensions().get::<PeerOrigin>().copied();
-        let append: AppendRequest = decode(request.get_ref())?;
+        let append = decode_append(request.get_ref())?;
         require_own(origin.as_ref(), &append.vote)?;
+        entry_guard::check(self.guard.as_ref(), &append)?;
         *self.heard.lock() = Some(Instant::now());
         let answer = self.serving()?.raft.append_entries(append).await.map_err(call_stopped)?;
         Ok(Response::new(codec::response(&answer)))

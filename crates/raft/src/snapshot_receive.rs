@@ -1,5 +1,6 @@
-//! Receiving a snapshot: one at a time, checked to the last byte before it
-//! replaces anything.
+//! Receiving a snapshot: one at a time, checked to the last byte, and against
+//! its description, before it replaces anything. The library takes no refusal
+//! from an install: what it is handed must be right.
 //!
 //! A newer stream takes the place of one that is still under way: its sender
 //! gave up, or leads no more.
@@ -22,7 +23,9 @@ use crate::{
     node::Library,
     service::require_own,
     state_machine::Snapshot,
-    types::{SnapshotMeta, TypeConfig, Vote},
+    state_thread::is_described_by,
+    types::{LogId, SnapshotMeta, TypeConfig, Vote},
+    validate,
 };
 
 /// The next part comes within this time.
@@ -70,7 +73,8 @@ impl Receiver {
         };
         let (vote, meta, manifest) = decode_header(&header)?;
         require_own(origin.as_ref(), &vote)?;
-        let vote_here = raft.metrics().borrow_watched().vote;
+        let (vote_here, committed) = known_here(raft);
+        validate::snapshot(&vote, &meta, committed)?;
         if vote_here > vote {
             return Ok(SnapshotResponse::new(vote_here));
         }
@@ -80,6 +84,9 @@ impl Receiver {
             "receiving a snapshot"
         );
         let dir = self.write(manifest, &mut parts).await?;
+        let dir = self.verify(dir, meta.clone()).await?;
+        // What became known since the first part came.
+        validate::snapshot(&vote, &meta, known_here(raft).1)?;
         raft.install_full_snapshot(vote, Snapshot { meta, snapshot: dir })
             .await
             .map_err(|error| Status::unavailable(error.to_string()))
@@ -108,6 +115,20 @@ impl Receiver {
         }
         blocking(move || writer.finish()).await.map_err(refused)
     }
+
+    /// Refuses a snapshot whose state `meta` doesn't describe.
+    async fn verify(&self, dir: SnapshotDir, meta: SnapshotMeta) -> Result<SnapshotDir, Status> {
+        let state = self.state.clone();
+        let verify = move || state.verify(&dir, |view| is_described_by(view, &meta)).map(|()| dir);
+        blocking(verify).await.map_err(refused)
+    }
+}
+
+/// This node's vote, and the newest entry that it knows to be committed.
+fn known_here(raft: &Library) -> (Vote, Option<LogId>) {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    (metrics.vote, metrics.local_committed)
 }
 
 fn decode_header(

@@ -1,7 +1,7 @@
 //! The replicated state as the library wants it: apply, checkpoint, install.
 //!
-//! Does no work itself: [`StateThread`] changes the state, blocking tasks read
-//! and hash files.
+//! Does no work itself: [`StateThread`] changes and freezes the state, blocking
+//! tasks read and hash files.
 
 use std::{io, sync::Arc};
 
@@ -131,10 +131,11 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         // Most of what must reach the disk does so while `apply` goes on; the
-        // checkpoint itself then holds it up for little.
+        // freezing then holds it up for little, and the hashing not at all.
         let state = self.state.clone();
         blocking(move || state.flush()).await?;
-        let (meta, snapshot) = self.thread.freeze().await?;
+        let (meta, checkpoint) = self.thread.freeze().await?;
+        let snapshot = blocking(move || checkpoint.finish()).await?;
         Ok(Snapshot { meta, snapshot })
     }
 }

@@ -3,7 +3,8 @@
 //! Entries of a chunk, the last applied log id and the membership go into one
 //! write; then the observer hears of each entry, then the applied index is
 //! published, then whoever proposed an entry gets its answer. A database may
-//! stall, the async runtime must not: so this is a thread of its own.
+//! stall, the async runtime must not: so this is a thread of its own. Of a
+//! snapshot it only freezes the files: reading them all would hold `apply` up.
 
 use std::{error::Error as StdError, io, sync::Arc, thread, time::Duration};
 
@@ -12,7 +13,9 @@ use openraft::{EntryPayload, storage::ApplyResponder};
 use parking_lot::Mutex;
 use strongroom_base::LogIndex;
 use strongroom_state::{Applied, Table, Tables as _, TablesError, TablesReader};
-use strongroom_storage::{SnapshotDir, SnapshotError, StateBatch, StateDb, StorageError};
+use strongroom_storage::{
+    Checkpoint, SnapshotDir, SnapshotError, StateBatch, StateDb, StorageError,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -67,9 +70,6 @@ pub(crate) enum StateError {
         /// Index given.
         got: u64,
     },
-    /// A snapshot whose content isn't what its description says.
-    #[error("the snapshot's state ends at another entry than its description says")]
-    SnapshotMismatch,
     /// The log has stopped, so entries never become durable.
     #[error("the raft log has stopped")]
     LogStopped,
@@ -86,7 +86,7 @@ impl From<StateError> for io::Error {
 
 enum Job {
     Apply { items: Vec<Item>, done: oneshot::Sender<Result<(), StateError>> },
-    Freeze { done: oneshot::Sender<Result<(SnapshotMeta, SnapshotDir), StateError>> },
+    Freeze { done: oneshot::Sender<Result<(SnapshotMeta, Checkpoint), StateError>> },
     Install { meta: SnapshotMeta, dir: SnapshotDir, done: oneshot::Sender<Result<(), StateError>> },
 }
 
@@ -134,12 +134,14 @@ impl StateThread {
         self.run(|done| Job::Apply { items, done }).await
     }
 
-    /// Takes a checkpoint between two chunks of entries.
-    pub(crate) async fn freeze(&self) -> Result<(SnapshotMeta, SnapshotDir), StateError> {
+    /// Freezes the state between two chunks of entries. The checkpoint is the
+    /// caller's to finish, away from this thread.
+    pub(crate) async fn freeze(&self) -> Result<(SnapshotMeta, Checkpoint), StateError> {
         self.run(|done| Job::Freeze { done }).await
     }
 
-    /// Replaces the whole state by that of a verified snapshot.
+    /// Replaces the whole state by that of a snapshot. One whose state `meta`
+    /// doesn't describe replaces nothing.
     pub(crate) async fn install(
         &self,
         meta: SnapshotMeta,
@@ -207,6 +209,18 @@ pub(crate) fn snapshot_meta(tables: &impl TablesReader) -> Result<SnapshotMeta, 
     Ok(SnapshotMeta { last_log_id, last_membership })
 }
 
+/// Whether a state is the one that `meta` describes. One that can't be read is
+/// none.
+pub(crate) fn is_described_by(tables: &impl TablesReader, meta: &SnapshotMeta) -> bool {
+    match snapshot_meta(tables) {
+        Ok(found) => found == *meta,
+        Err(error) => {
+            tracing::warn!(%error, "a snapshot's state can't be read");
+            false
+        }
+    }
+}
+
 struct Worker<G> {
     state: StateDb,
     gate: G,
@@ -269,18 +283,14 @@ impl<G: ApplyGate> Worker<G> {
         }
     }
 
-    fn freeze(&self) -> Result<(SnapshotMeta, SnapshotDir), StateError> {
+    fn freeze(&self) -> Result<(SnapshotMeta, Checkpoint), StateError> {
         let meta = snapshot_meta(&self.state.latest())?;
-        let dir = self.state.checkpoint(codec::encode(&meta))?;
-        Ok((meta, dir))
+        let checkpoint = self.state.freeze(codec::encode(&meta))?;
+        Ok((meta, checkpoint))
     }
 
     fn install(&mut self, meta: &SnapshotMeta, dir: &SnapshotDir) -> Result<(), StateError> {
-        self.state.install(dir)?;
-        let found = snapshot_meta(&self.state.latest())?;
-        if found != *meta {
-            return Err(StateError::SnapshotMismatch);
-        }
+        self.state.install(dir, |state| is_described_by(state, meta))?;
         self.last_applied = meta.last_log_id;
         self.observer.installed();
         self.applied.send_replace(index_of(meta.last_log_id));
@@ -309,5 +319,89 @@ impl StateError {
     /// Boxed, for errors that don't name this crate's internals.
     pub(crate) fn boxed(self) -> Box<dyn StdError + Send + Sync> {
         Box::new(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId as _;
+    use strongroom_base::{ClusterId, NodeId};
+    use strongroom_storage::{DataDir, FatalHook, StateOptions};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{gate::NoGate, log_store::blocking};
+
+    type LeaderId = openraft::alias::LeaderIdOf<TypeConfig>;
+
+    struct Nobody;
+
+    impl ApplyObserver for Nobody {
+        fn applied(&self, _index: LogIndex, _applied: &Applied) {}
+
+        fn installed(&self) {}
+    }
+
+    fn log_id(index: u64) -> LogId {
+        LogId::new(LeaderId::new(1, 1), index)
+    }
+
+    fn items(indexes: std::ops::RangeInclusive<u64>) -> Vec<Item> {
+        let blank = |index| Entry { log_id: log_id(index), payload: EntryPayload::Blank };
+        indexes.map(|index| (blank(index), None)).collect()
+    }
+
+    /// A state to which nothing is applied, and its thread. Storage may not fail.
+    fn start() -> (TempDir, StateDb, StateThread) {
+        let root = tempfile::tempdir().unwrap();
+        let cluster = ClusterId::from_bytes([1; 16]);
+        let node = NodeId::new(1).unwrap();
+        let directory = DataDir::open(&root.path().join("node"), cluster, node, [2; 16]).unwrap();
+        let fatal: FatalHook = Arc::new(|error: &StorageError| panic!("storage failed: {error}"));
+        let state = StateDb::open(&directory, StateOptions::default(), fatal).unwrap();
+        let thread = StateThread::start(state.clone(), NoGate, Arc::new(Nobody)).unwrap();
+        (root, state, thread)
+    }
+
+    #[tokio::test]
+    async fn entries_are_applied_while_a_snapshot_is_not_finished() {
+        let (_root, state, thread) = start();
+        thread.apply(items(1..=3)).await.unwrap();
+        let (meta, checkpoint) = thread.freeze().await.unwrap();
+        thread.apply(items(4..=6)).await.unwrap();
+        assert_eq!(*thread.applied().borrow(), LogIndex(6));
+        assert!(state.newest_snapshot().is_none());
+
+        let snapshot = blocking(move || checkpoint.finish()).await.unwrap();
+        assert_eq!(meta.last_log_id, Some(log_id(3)));
+        assert_eq!(snapshot.manifest().applied_index, 3);
+        assert_eq!(state.newest_snapshot().unwrap().manifest(), snapshot.manifest());
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_of_another_state_than_described_replaces_nothing() {
+        let (_root, state, thread) = start();
+        thread.apply(items(1..=3)).await.unwrap();
+        let (meta, checkpoint) = thread.freeze().await.unwrap();
+        let snapshot = blocking(move || checkpoint.finish()).await.unwrap();
+        thread.apply(items(4..=6)).await.unwrap();
+
+        let other_entry = SnapshotMeta { last_log_id: Some(log_id(9)), ..meta.clone() };
+        let last_membership = Membership::new(Some(log_id(2)), openraft::Membership::default());
+        let other_members = SnapshotMeta { last_membership, ..meta.clone() };
+        for described in [other_entry, other_members] {
+            let refused = thread.install(described, snapshot.clone()).await;
+            assert!(
+                matches!(refused, Err(StateError::Snapshot(SnapshotError::Mismatch))),
+                "{refused:?}"
+            );
+            assert_eq!(state.applied_index(), Some(LogIndex(6)));
+        }
+        thread.apply(items(7..=7)).await.unwrap();
+        assert_eq!(*thread.applied().borrow(), LogIndex(7));
+
+        thread.install(meta, snapshot).await.unwrap();
+        assert_eq!(*thread.applied().borrow(), LogIndex(3));
+        assert_eq!(state.applied_index(), Some(LogIndex(3)));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     Applied, BatchId, BatchOutcome, BatchRefusal, Outcome, RefusalCause, Table, Tables,
     TablesError, Verdict,
     append::Appender,
-    deduplication::{self, Mark, Standing},
+    deduplication::{self, Lane, Mark, Standing},
     epochs::EpochCounts,
     guards::Guards,
     layout::META_CLUSTER_TIME,
@@ -24,6 +24,9 @@ use crate::{
     rows::{self, Changes},
     state_hash, transaction,
 };
+
+/// Bytes of a batch's MAC.
+const MAC_BYTES: usize = 32;
 
 /// Newest cluster version whose effects this program knows.
 pub const CLUSTER_VERSION_MAX: u32 = 1;
@@ -54,7 +57,7 @@ pub fn apply(
     if decoded.encoded_len() != command.len() {
         return refused(tables, stamp, RefusalCause::Undecodable, None);
     }
-    if decoded.stamp_ms > UnixMillis::MAX.0 {
+    if decoded.stamp_ms > UnixMillis::MAX.0 || !matches!(decoded.mac.len(), 0 | MAC_BYTES) {
         return refused(tables, stamp, RefusalCause::Malformed, None);
     }
     let later = UnixMillis(decoded.stamp_ms);
@@ -71,7 +74,10 @@ pub fn apply(
             let (node_id, nonce) = (point.node_id, point.nonce);
             no_effect(tables, stamp, Outcome::HashPoint { node_id, nonce, hash })
         }
-        Some(Body::Batch(bytes)) => apply_batch(tables, index, stamp, &bytes),
+        Some(Body::Batch(bytes)) => {
+            let lane = if decoded.mac.is_empty() { Lane::Unproven } else { Lane::Proven };
+            apply_batch(tables, index, stamp, lane, &bytes)
+        }
     }
 }
 
@@ -104,6 +110,7 @@ fn apply_batch(
     tables: &mut impl Tables,
     index: LogIndex,
     stamp: UnixMillis,
+    lane: Lane,
     bytes: &[u8],
 ) -> Result<Applied, TablesError> {
     if bytes.len() > limits::BATCH_BYTES_MAX {
@@ -124,7 +131,7 @@ fn apply_batch(
     if !is_well_formed(&batch) {
         return refused(tables, stamp, RefusalCause::Malformed, Some(id));
     }
-    let newest = match deduplication::standing(tables, &id)? {
+    let newest = match deduplication::standing(tables, lane, &id)? {
         Standing::First { newest } => newest,
         Standing::Repeats(mark) => {
             return no_effect(tables, stamp, Outcome::Batch(outcome(&id, mark, true)));
@@ -146,7 +153,7 @@ fn apply_batch(
     }
     let (first_sequence, records) = (work.appender.first_sequence(), work.appender.records());
     let mark = Mark { log_index: index, first_sequence, verdicts };
-    deduplication::remember(tables, &id, newest, &mark)?;
+    deduplication::remember(tables, lane, &id, newest, &mark)?;
     let Changes { rows: rows_changed, plain: plain_changed, .. } = work.store(tables)?;
     let outcome = Outcome::Batch(outcome(&id, mark, false));
     Ok(Applied { stamp, outcome, rows_changed, plain_changed, first_sequence, records })

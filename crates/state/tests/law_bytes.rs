@@ -112,9 +112,11 @@ fn any_command() -> impl Strategy<Value = Vec<u8>> {
         }),
     ];
     let format = prop_oneof![12 => Just(1_u32), 1 => small()];
+    let mac = prop_oneof![4 => Just(0_usize), 4 => Just(32), 1 => 0..70_usize];
+    let mac = mac.prop_map(|bytes| vec![7; bytes]);
     prop_oneof![
-        8 => (format, number(), prop::option::weighted(0.95, body)).prop_map(
-            |(format, stamp_ms, body)| Command { format, stamp_ms, body }.encode_to_vec()
+        8 => (format, number(), prop::option::weighted(0.95, body), mac).prop_map(
+            |(format, stamp_ms, body, mac)| Command { format, stamp_ms, body, mac }.encode_to_vec()
         ),
         1 => prop::collection::vec(any::<u8>(), 0..100),
     ]

@@ -157,12 +157,12 @@ fn what_this_version_does_not_know_is_refused() {
     assert_eq!(log.refusal(&unknown_field), RefusalCause::Undecodable);
     let inner = [&batch(1, vec![], vec![]).encode_to_vec()[..], &[0x78, 1]].concat();
     let body = Some(command::Body::Batch(inner));
-    let unknown_field = Command { format: 1, stamp_ms: 0, body }.encode_to_vec();
+    let unknown_field = Command { format: 1, body, ..Command::default() }.encode_to_vec();
     assert_eq!(log.refusal(&unknown_field), RefusalCause::Undecodable);
     assert_eq!(log.refusal(b"\xff"), RefusalCause::Undecodable);
-    let newer = Command { format: 2, stamp_ms: 5, body: None }.encode_to_vec();
+    let newer = Command { format: 2, stamp_ms: 5, ..Command::default() }.encode_to_vec();
     assert_eq!(log.refusal(&newer), RefusalCause::UnknownCommand);
-    let no_body = Command { format: 1, stamp_ms: 0, body: None }.encode_to_vec();
+    let no_body = Command { format: 1, ..Command::default() }.encode_to_vec();
     assert_eq!(log.refusal(&no_body), RefusalCause::UnknownCommand);
     let late = command(UnixMillis::MAX.0 + 1, &batch(1, vec![], vec![]));
     assert_eq!(log.refusal(&late), RefusalCause::Malformed);

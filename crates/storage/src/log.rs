@@ -248,6 +248,13 @@ impl RaftLog {
         self.handle.shared.stats()
     }
 
+    /// As `oldest_unsynced_age` of [`RaftLog::stats`], but waits for nothing that
+    /// a hung disk may hold: neither disk nor database.
+    #[must_use]
+    pub fn flush_lag(&self) -> Duration {
+        self.handle.shared.queue.lock().oldest_unsynced_age()
+    }
+
     /// Refuses what is submitted from now on, writes what was submitted before,
     /// and ends the I/O thread.
     pub fn close(&self) {

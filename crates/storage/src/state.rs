@@ -9,7 +9,8 @@
 //! A database lives in `state/<generation>/`; `state/CURRENT` names the
 //! generation that counts. Installing a snapshot makes the next generation
 //! beside it, checks it, and then changes `CURRENT`, so that a crash leaves the
-//! old state or the new one.
+//! old state or the new one. `state/verifying/` is there while a snapshot is
+//! checked without being installed.
 
 mod batch;
 mod checkpoint;
@@ -103,6 +104,8 @@ struct Inner {
     generation: RwLock<Arc<Generation>>,
     /// Excludes commits from checkpoints and installs.
     commits: Mutex<()>,
+    /// Held while a snapshot is verified: there is one place for it.
+    verifying: Mutex<()>,
     /// One more than the newest applied index.
     applied_next: AtomicU64,
     /// Everything below is durable without the log.
@@ -152,6 +155,7 @@ impl StateDb {
         let inner = Inner {
             generation: RwLock::new(Arc::new(generation)),
             commits: Mutex::new(()),
+            verifying: Mutex::new(()),
             applied_next: AtomicU64::new(applied_next),
             flushed_next: AtomicU64::new(applied_next),
             installed_next: AtomicU64::new(current.installed_next),
@@ -284,39 +288,75 @@ impl StateDb {
         self.inner.snapshots.receive(manifest)
     }
 
+    /// Checks, beside the state, that [`StateDb::install`] would take a snapshot.
+    /// Changes nothing; commits go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`]; none is told to the fatal hook.
+    pub fn verify(
+        &self,
+        snapshot: &SnapshotDir,
+        is_as_described: impl FnOnce(&StateView) -> bool,
+    ) -> Result<(), SnapshotError> {
+        let _verifying = self.inner.verifying.lock();
+        let path = self.inner.directory.join("state").join("verifying");
+        // What can't be read of it says nothing about this node's own state.
+        let fatal = Arc::new(Fatal::new(Arc::new(|_: &StorageError| ())));
+        let verified = self.make_generation(snapshot, (0, path.as_path()), &fatal, is_as_described);
+        let verified = verified.map(drop);
+        // What is left is removed at the next start, if not here.
+        let _ = files::remove(&path);
+        verified
+    }
+
     /// Replaces the state by a snapshot: durable on return, and what is read
     /// from then on is the snapshot's state. Readers of the old state keep it
     /// until they are dropped. A crash leaves the old state or the new one.
+    ///
+    /// `is_as_described` judges the snapshot's state before it replaces
+    /// anything; `false` refuses it.
     ///
     /// # Errors
     ///
     /// [`SnapshotError`] where the snapshot isn't what it says: the old state
     /// stays. [`SnapshotError::Storage`] is told to the fatal hook too.
-    pub fn install(&self, snapshot: &SnapshotDir) -> Result<(), SnapshotError> {
+    pub fn install(
+        &self,
+        snapshot: &SnapshotDir,
+        is_as_described: impl FnOnce(&StateView) -> bool,
+    ) -> Result<(), SnapshotError> {
         self.inner.fatal.check()?;
         let _commits = self.inner.commits.lock();
-        self.install_alone(snapshot).inspect_err(|error| {
+        self.install_alone(snapshot, is_as_described).inspect_err(|error| {
             if let SnapshotError::Storage(error) = error {
                 self.inner.fatal.report(error);
             }
         })
     }
 
-    fn install_alone(&self, snapshot: &SnapshotDir) -> Result<(), SnapshotError> {
+    fn install_alone(
+        &self,
+        snapshot: &SnapshotDir,
+        is_as_described: impl FnOnce(&StateView) -> bool,
+    ) -> Result<(), SnapshotError> {
         let inner = &self.inner;
         let state = inner.directory.join("state");
         let before = self.generation();
         let mut next = Current { generation: before.number() + 1, installed_next: 0 };
         let path = next.path(&state);
-        let generation = self.make_generation(snapshot, next, &path).inspect_err(|_| {
-            // What is left is removed at the next start, if not here.
-            let _ = files::remove(&path);
-        })?;
+        let place = (next.generation, path.as_path());
+        let generation = self
+            .make_generation(snapshot, place, &inner.fatal, is_as_described)
+            .inspect_err(|_| {
+                // What is left is removed at the next start, if not here.
+                let _ = files::remove(&path);
+            })?;
         let applied_next = generation.applied_next()?;
         next.installed_next = applied_next;
         files::sync_directory(&state)?;
         next.write(&state)?;
-        *inner.generation.write() = Arc::new(generation);
+        *inner.generation.write() = generation;
         inner.applied_next.store(applied_next, Ordering::Release);
         inner.flushed_next.store(applied_next, Ordering::Release);
         inner.installed_next.store(applied_next, Ordering::Release);
@@ -325,25 +365,30 @@ impl StateDb {
         Ok(())
     }
 
-    /// Makes, opens and checks the generation of a snapshot.
+    /// Makes, opens and checks the generation of a snapshot, with the number
+    /// and at the path given.
     fn make_generation(
         &self,
         snapshot: &SnapshotDir,
-        next: Current,
-        path: &Path,
-    ) -> Result<Generation, SnapshotError> {
-        let inner = &self.inner;
+        (number, path): (u64, &Path),
+        fatal: &Arc<Fatal>,
+        is_as_described: impl FnOnce(&StateView) -> bool,
+    ) -> Result<Arc<Generation>, SnapshotError> {
         snapshot.link_into(path)?;
-        let cluster = inner.directory.cluster();
-        let (number, resources) = (next.generation, &inner.resources);
-        let generation = Generation::open(path, number, cluster, resources, &inner.fatal)
+        let (cluster, resources) = (self.inner.directory.cluster(), &self.inner.resources);
+        let generation = Generation::open(path, number, cluster, resources, fatal)
             .map_err(|source| SnapshotError::Unusable { source })?;
         let applied_next =
             generation.applied_next().map_err(|source| SnapshotError::Unusable { source })?;
-        if applied_next.saturating_sub(1) == snapshot.manifest().applied_index {
+        if applied_next.saturating_sub(1) != snapshot.manifest().applied_index {
+            let detail = "its applied index is not the database's";
+            return Err(SnapshotError::Manifest { detail });
+        }
+        let generation = Arc::new(generation);
+        if is_as_described(&StateView::new(Arc::clone(&generation))) {
             Ok(generation)
         } else {
-            Err(SnapshotError::Manifest { detail: "its applied index is not the database's" })
+            Err(SnapshotError::Mismatch)
         }
     }
 

@@ -193,11 +193,13 @@ fn a_hanging_disk_shows_by_the_age_of_what_waits() {
     let (log, gate) = gated(&directory);
     append(&log, 0..1, 1);
     assert_eq!(log.stats().oldest_unsynced_age, Duration::ZERO);
+    assert_eq!(log.flush_lag(), Duration::ZERO);
     gate.shut();
     log.append(entries(1..2, 1), Box::new(|_| {}));
     while log.stats().oldest_unsynced_age < Duration::from_millis(20) {
         thread::yield_now();
     }
+    assert!(log.flush_lag() >= Duration::from_millis(20));
     assert!(!log.close_within(Duration::from_millis(20)));
     gate.open();
     assert!(log.close_within(Duration::from_secs(60)));

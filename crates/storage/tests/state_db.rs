@@ -4,10 +4,12 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread};
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 use strongroom_base::LogIndex;
+use strongroom_format::store::SnapshotFile;
 use strongroom_state::{MapTables, Order, Table, Tables, TablesReader};
 use strongroom_storage::{
     SnapshotDir, SnapshotError, SnapshotManifest, StateDb, StateOptions, StorageError,
@@ -101,7 +103,7 @@ fn an_installed_snapshot_is_the_state_it_was_taken_of() {
     let view = receiver.latest();
     let reader = view.reader();
     let snapshot = send(&taken, &receiver).unwrap();
-    receiver.install(&snapshot).unwrap();
+    receiver.install(&snapshot, |_| true).unwrap();
     assert_eq!(receiver.applied_index(), Some(LogIndex(50)));
     assert_eq!(receiver.flushed_index(), Some(LogIndex(50)));
     assert_eq!(newest(&receiver.latest()), 50);
@@ -131,7 +133,7 @@ fn old_generations_and_snapshots_go_with_their_last_reader() {
     assert!(matches!(first.read_chunk("../boot", 0), Err(StorageError::NoSuchFile)));
     drop(first);
     assert!(!path.exists());
-    state.install(&second).unwrap();
+    state.install(&second, |_| true).unwrap();
     assert!(old.exists());
     drop(view);
     assert!(!old.exists());
@@ -151,7 +153,7 @@ fn a_frozen_state_is_what_it_was_whatever_is_committed_before_it_is_finished() {
     let five = frozen.finish().unwrap();
     assert_eq!(five.manifest().applied_index, 5);
     assert_eq!(state.newest_snapshot().unwrap().manifest(), nine.manifest());
-    state.install(&five).unwrap();
+    state.install(&five, |_| true).unwrap();
     assert_eq!(newest(&state.latest()), 5);
     drop((five, nine));
     let left = fs::read_dir(directory.path().join("snapshots")).unwrap().count();
@@ -194,14 +196,64 @@ fn tampered_truncated_and_foreign_snapshots_are_refused_and_the_state_stays() {
         writer.chunk(&file.name, 0, &taken.read_chunk(&file.name, 0).unwrap()).unwrap();
     }
     let snapshot = writer.finish().unwrap();
-    assert!(matches!(receiver.install(&snapshot), Err(SnapshotError::Manifest { .. })));
+    assert!(matches!(receiver.install(&snapshot, |_| true), Err(SnapshotError::Manifest { .. })));
     let unused = snapshot.path().to_owned();
     drop(snapshot);
     assert!(!unused.exists());
     assert_eq!(newest(&receiver.latest()), 5);
     commit_to(&receiver, 6);
-    receiver.install(&send(&taken, &receiver).unwrap()).unwrap();
+    receiver.install(&send(&taken, &receiver).unwrap(), |_| true).unwrap();
     assert_eq!(newest(&receiver.latest()), 50);
+}
+
+#[test]
+fn a_snapshot_of_another_state_than_described_replaces_nothing() {
+    let (_one, sender) = directory();
+    let (_two, receiver_directory) = directory();
+    let sender = state(&sender);
+    let (hook, told) = recorder();
+    let receiver = StateDb::open(&receiver_directory, StateOptions::default(), hook).unwrap();
+    commit_to(&sender, 50);
+    commit_to(&receiver, 5);
+    let snapshot = send(&sender.checkpoint(Vec::new()).unwrap(), &receiver).unwrap();
+    let current = receiver_directory.path().join("state/CURRENT");
+    let before = fs::read(&current).unwrap();
+
+    let refused = receiver.verify(&snapshot, |view| newest(view) != 50);
+    assert!(matches!(refused, Err(SnapshotError::Mismatch)), "{refused:?}");
+    let refused = receiver.install(&snapshot, |view| newest(view) != 50);
+    assert!(matches!(refused, Err(SnapshotError::Mismatch)), "{refused:?}");
+    receiver.verify(&snapshot, |view| newest(view) == 50).unwrap();
+    assert_eq!(fs::read(&current).unwrap(), before);
+    assert_eq!(fs::read_dir(receiver_directory.path().join("state")).unwrap().count(), 2);
+    assert_eq!(newest(&receiver.latest()), 5);
+    commit_to(&receiver, 6);
+    assert!(told.lock().is_empty());
+
+    receiver.install(&snapshot, |view| newest(view) == 50).unwrap();
+    assert_eq!(newest(&receiver.latest()), 50);
+}
+
+#[test]
+fn many_empty_files_take_no_more_stack_than_one() {
+    const FILES: usize = 2_000;
+    let (_root, directory) = directory();
+    let state = state(&directory);
+    let sha256 = Sha256::digest(b"").to_vec();
+    let file = |number: usize| {
+        let name = format!("{number:06}.sst");
+        SnapshotFile { name, length: 0, sha256: sha256.clone() }
+    };
+    let files = (0..FILES).map(file).collect();
+    let manifest = state.checkpoint(Vec::new()).unwrap().manifest().clone();
+    let manifest = SnapshotManifest { files, ..manifest };
+    let receiver = state.clone();
+    let receive = move || receiver.receive(manifest)?.finish();
+    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(receive).unwrap();
+    let received = thread.join().unwrap().unwrap();
+    assert_eq!(received.manifest().files.len(), FILES);
+    let made = fs::read_dir(received.path()).unwrap().count();
+    assert_eq!(made, FILES + 1, "the files and the manifest");
 }
 
 /// Copies a file or directory of one data directory into another.
@@ -223,7 +275,7 @@ fn a_crash_between_the_steps_of_an_install_leaves_the_old_state_or_the_new_one()
     state.flush().unwrap();
     let before = root.path().join("before");
     copy(source.path(), &before);
-    state.install(&snapshot).unwrap();
+    state.install(&snapshot, |_| true).unwrap();
     let after = root.path().join("after");
     copy(source.path(), &after);
 
@@ -312,7 +364,7 @@ fn a_log_behind_an_installed_snapshot_is_no_damage_until_more_is_applied() {
     let (state, log) = (state(&receiver), log(&receiver));
     append(&log, 1..6, 1);
     commit_to(&state, 5);
-    state.install(&send(&taken, &state).unwrap()).unwrap();
+    state.install(&send(&taken, &state).unwrap(), |_| true).unwrap();
     state.check_against(&log).unwrap();
     commit_to(&state, 51);
     assert!(state.check_against(&log).is_err());
@@ -327,7 +379,7 @@ fn a_batch_begun_before_an_install_is_refused() {
     let snapshot = state.checkpoint(Vec::new()).unwrap();
     let mut batch = state.begin();
     batch.put(Table::Rows, b"late", b"x").unwrap();
-    state.install(&snapshot).unwrap();
+    state.install(&snapshot, |_| true).unwrap();
     let refused = batch.commit(LogIndex(6)).unwrap_err();
     assert!(matches!(refused, StorageError::Superseded), "{refused}");
     assert_eq!(newest(&state.latest()), 5);
@@ -339,7 +391,7 @@ fn an_empty_state_can_be_taken_and_installed() {
     let (_root, directory) = directory();
     let state = state(&directory);
     let snapshot = state.checkpoint(Vec::new()).unwrap();
-    state.install(&snapshot).unwrap();
+    state.install(&snapshot, |_| true).unwrap();
     assert_eq!(state.applied_index(), None);
     commit_to(&state, 1);
 }

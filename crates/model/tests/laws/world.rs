@@ -327,6 +327,7 @@ impl World {
             format: 1,
             stamp_ms: self.stamp,
             body: Some(store::command::Body::Batch(batch.encode_to_vec())),
+            mac: vec![1; 32],
         };
         let index = LogIndex(self.now.applied.0 + 1);
         let applied = apply(&mut self.now.tables, index, &command.encode_to_vec()).unwrap();

@@ -8,7 +8,6 @@
 //! The first unseal's mark is not here: whoever sets it is unsealed, and proves
 //! it by a MAC to the first unsealed leader there is.
 
-use bytes::Bytes;
 use prost::Message;
 use strongroom_audit::{Kind, Leaf};
 use strongroom_format::store::{self, PlainName, guard::Expect, write::Target};
@@ -33,9 +32,19 @@ pub(super) enum Problem {
     Tables(#[from] TablesError),
 }
 
+/// A batch that may be proposed without a MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Records of ceremony steps.
+    Records,
+    /// The forming of the cluster: with it begins another keyring.
+    Formation,
+}
+
 /// Checks that `batch` may be proposed without a MAC on `state`.
-pub(super) fn check(batch: &Bytes, state: &impl TablesReader) -> Result<(), Problem> {
-    let batch = store::Batch::decode(batch.clone()).map_err(|_| Problem::Malformed)?;
+pub(super) fn check(batch: &[u8], state: &impl TablesReader) -> Result<Form, Problem> {
+    let batch = store::Batch::decode(batch).map_err(|_| Problem::Malformed)?;
+    let mut form = Form::Records;
     for transaction in &batch.transactions {
         let records_only = transaction.writes.is_empty();
         for record in &transaction.records {
@@ -46,9 +55,10 @@ pub(super) fn check(batch: &Bytes, state: &impl TablesReader) -> Result<(), Prob
         }
         if !records_only {
             check_formation(&batch, transaction, state)?;
+            form = Form::Formation;
         }
     }
-    Ok(())
+    Ok(form)
 }
 
 fn check_formation(

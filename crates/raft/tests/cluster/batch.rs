@@ -31,7 +31,8 @@ pub(crate) fn create_row(proposer: u64, sequence: u64, decided_at: u64, bytes: u
         transactions: vec![transaction],
     };
     let body = Some(command::Body::Batch(batch.encode_to_vec()));
-    Command { format: 1, stamp_ms: 1_800_000_000_000 + sequence, body }.encode_to_vec().into()
+    let stamp_ms = 1_800_000_000_000 + sequence;
+    Command { format: 1, stamp_ms, body, mac: Vec::new() }.encode_to_vec().into()
 }
 
 pub(crate) fn row_id(proposer: u64, sequence: u64) -> Vec<u8> {

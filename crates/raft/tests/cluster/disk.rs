@@ -1,4 +1,4 @@
-//! Disks that are slow or hang.
+//! Disks that are slow, hang or fail.
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use strongroom_raft::{FatalReason, RaftConfig};
-use strongroom_storage::BeforeSync;
+use strongroom_storage::{BeforeSync, StorageError};
 
 use crate::harness::{Cluster, eventually};
 
@@ -106,4 +106,33 @@ async fn a_follower_with_a_hung_disk_holds_nobody_up() {
     let index = cluster.create(0).await;
     cluster.agree_at(index).await;
     assert_eq!(*cluster.nodes[usize::try_from(hung).unwrap() - 1].exit.lock(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_is_told_of_ends_raft_on_its_node_and_holds_nobody_up() {
+    let mut cluster = Cluster::formed(3).await;
+    let node = cluster.follower().await;
+    cluster.stop(node).await;
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken);
+    let before_sync: BeforeSync = Arc::new(move || {
+        if breaks.load(Ordering::SeqCst) {
+            return Err(StorageError::Full { path: "/disk".into(), operation: "writing the log" });
+        }
+        Ok(())
+    });
+    cluster.node(node).before_sync = Some(before_sync);
+    cluster.run(node).await;
+    let index = cluster.create(0).await;
+    cluster.agree_at(index).await;
+
+    broken.store(true, Ordering::SeqCst);
+    cluster.create_many(3).await;
+    let failure = cluster.failure(node).await;
+    assert!(matches!(failure, StorageError::Full { .. }), "{failure}");
+    let exit = &cluster.nodes[usize::try_from(node).unwrap() - 1].exit;
+    let reason = eventually("the exit", || exit.lock().clone()).await;
+    assert!(matches!(reason, FatalReason::Stopped { .. }), "{reason:?}");
+    cluster.stop(node).await;
+    cluster.create(0).await;
 }

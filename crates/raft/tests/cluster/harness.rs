@@ -16,10 +16,12 @@ use strongroom_net::{
     AcceptorLimits, AcceptorStats, CertStore, DevelopmentCa, Incoming, Listener, Names, TlsPaths,
     Validity,
 };
-use strongroom_raft::{ApplyObserver, FatalReason, Member, RaftConfig, RaftNode, RaftStatus};
+use strongroom_raft::{
+    ApplyObserver, FatalReason, Member, NoEntryGuard, RaftConfig, RaftNode, RaftStatus,
+};
 use strongroom_state::{Applied, StateHash};
 use strongroom_storage::{
-    BeforeSync, DataDir, FatalHook, LogOptions, RaftLog, StateDb, StateOptions,
+    BeforeSync, DataDir, FatalHook, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -79,7 +81,25 @@ pub(crate) struct Node {
     entropy: u8,
     pub(crate) before_sync: Option<BeforeSync>,
     pub(crate) exit: Arc<Mutex<Option<FatalReason>>>,
+    /// What the fatal hook was told; none may be left when the node is stopped
+    /// or the test ends. See [`Cluster::failure`].
+    failures: Arc<Mutex<Vec<StorageError>>>,
     pub(crate) running: Option<Running>,
+}
+
+impl Node {
+    fn assert_nothing_failed(&self) {
+        let failures = self.failures.lock();
+        assert!(failures.is_empty(), "storage failed on node {}: {failures:?}", self.id);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_nothing_failed();
+        }
+    }
 }
 
 pub(crate) struct Cluster {
@@ -131,6 +151,7 @@ impl Cluster {
             entropy: u8::try_from(node).unwrap(),
             before_sync: None,
             exit: Arc::default(),
+            failures: Arc::default(),
             running: None,
         });
     }
@@ -183,7 +204,9 @@ impl Cluster {
         let node = self.node(node);
         let directory =
             DataDir::open(&node.directory, cluster, node.id, [node.entropy; 16]).unwrap();
-        let fatal: FatalHook = Arc::new(|error| tracing::error!(%error, "storage failed"));
+        let failures = Arc::clone(&node.failures);
+        let fatal: FatalHook =
+            Arc::new(move |error: &StorageError| failures.lock().push(error.clone()));
         let options = LogOptions { before_sync: node.before_sync.clone(), ..LogOptions::default() };
         let log = RaftLog::open(&directory, options, Arc::clone(&fatal)).unwrap();
         let state = StateDb::open(&directory, StateOptions::default(), fatal).unwrap();
@@ -198,6 +221,7 @@ impl Cluster {
             state.clone(),
             Arc::clone(&store),
             Arc::clone(&heard) as Arc<dyn ApplyObserver>,
+            Arc::new(NoEntryGuard),
             Arc::new(move |reason| *exit.lock() = Some(reason.clone())),
         )
         .await
@@ -223,10 +247,17 @@ impl Cluster {
         let closed = tokio::task::spawn_blocking(move || log.close_within(PATIENCE)).await;
         assert!(closed.unwrap(), "the log did not close");
         let (cluster, node) = (self.id, self.node(node));
+        node.assert_nothing_failed();
         eventually("the directory to be free", || {
             DataDir::open(&node.directory, cluster, node.id, [node.entropy; 16]).ok()
         })
         .await;
+    }
+
+    /// Waits until storage fails on a node, as the test has planned it.
+    pub(crate) async fn failure(&self, node: u64) -> StorageError {
+        let failures = &self.nodes[usize::try_from(node).unwrap() - 1].failures;
+        eventually("a failure of storage", || failures.lock().pop()).await
     }
 
     /// Stops a node and removes its data directory; its next start makes

@@ -8,5 +8,6 @@ mod batch;
 mod disk;
 mod harness;
 mod membership;
+mod refusals;
 mod replication;
 mod restart;

@@ -37,6 +37,14 @@ struct Remembered {
 }
 
 #[derive(Default)]
+struct Window {
+    /// Newest boot of each node.
+    boots: BTreeMap<u64, (u64, u64)>,
+    /// Everything ever applied, by node, boot count and sequence.
+    applied: BTreeMap<(u64, u64, u64), Remembered>,
+}
+
+#[derive(Default)]
 pub struct Reference {
     pub time_ms: u64,
     /// Table and row id to revision and sealed bytes.
@@ -44,10 +52,8 @@ pub struct Reference {
     pub plain: BTreeMap<i32, (u64, Vec<u8>)>,
     pub leaves: Vec<ReferenceLeaf>,
     deletions: BTreeMap<u32, u64>,
-    /// Newest boot of each node.
-    boots: BTreeMap<u64, (u64, u64)>,
-    /// Everything ever applied, by node, boot count and sequence.
-    applied: BTreeMap<(u64, u64, u64), Remembered>,
+    /// What was applied without a MAC, and with one.
+    windows: [Window; 2],
 }
 
 /// The part that a transaction may change.
@@ -66,25 +72,26 @@ impl Reference {
             command::Body::HashPoint(point) => Expected::HashPoint { nonce: point.nonce },
             command::Body::Batch(batch) => {
                 let batch = Batch::decode(&batch[..]).expect("the simulation encodes batches");
-                self.apply_batch(index, &batch)
+                self.apply_batch(index, usize::from(!command.mac.is_empty()), &batch)
             }
         }
     }
 
-    fn apply_batch(&mut self, index: u64, batch: &Batch) -> Expected {
+    fn apply_batch(&mut self, index: u64, window: usize, batch: &Batch) -> Expected {
         let (node, count, sequence) = (batch.node_id, batch.boot_count, batch.sequence);
-        let newest = self.boots.get(&node).copied().unwrap_or((0, 0));
+        let Window { boots, applied } = &mut self.windows[window];
+        let newest = boots.get(&node).copied().unwrap_or((0, 0));
         if count < newest.0 || (count == newest.0 && batch.boot_nonce != newest.1) {
             return Expected::Refused(RefusalCause::OlderBoot);
         }
-        self.boots.insert(node, (count, batch.boot_nonce));
+        boots.insert(node, (count, batch.boot_nonce));
         let of_boot = (node, count, 0)..=(node, count, u64::MAX);
-        let newest = self.applied.range(of_boot).next_back().map_or(0, |(key, _)| key.2);
+        let newest = applied.range(of_boot).next_back().map_or(0, |(key, _)| key.2);
         if sequence + limits::DEDUPLICATION_WINDOW as u64 <= newest {
             return Expected::Refused(RefusalCause::BelowWindow);
         }
         if let Some(Remembered { verdicts, log_index, first_sequence }) =
-            self.applied.get(&(node, count, sequence)).cloned()
+            applied.get(&(node, count, sequence)).cloned()
         {
             return Expected::Batch { verdicts, log_index, repeated: true, first_sequence };
         }
@@ -93,7 +100,7 @@ impl Reference {
             batch.transactions.iter().map(|it| self.transact(index, batch, it)).collect();
         let remembered =
             Remembered { verdicts: verdicts.clone(), log_index: index, first_sequence };
-        self.applied.insert((node, count, sequence), remembered);
+        self.windows[window].applied.insert((node, count, sequence), remembered);
         Expected::Batch { verdicts, log_index: index, repeated: false, first_sequence }
     }
 

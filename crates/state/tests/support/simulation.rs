@@ -8,7 +8,7 @@ use strongroom_state::StoredRow;
 
 use super::{
     build::{
-        absent, command, delete, hash_point, plain, put, put_plain, record, sealed, unused, version,
+        absent, command_of_either_lane, delete, hash_point, plain, put, put_plain, record, sealed, unused, version,
     },
     reference::{Expected, Reference},
 };
@@ -152,7 +152,7 @@ impl Simulation {
                 if self.in_flight.is_empty() {
                     return None;
                 }
-                command(*stamp_ms, which.get(&self.in_flight))
+                command_of_either_lane(*stamp_ms, which.get(&self.in_flight))
             }
             Step::HashPoint { stamp_ms } => hash_point(*stamp_ms, self.index),
         };

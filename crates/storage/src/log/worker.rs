@@ -166,6 +166,12 @@ impl Queue {
         Work::Purge { index, last_purged }
     }
 
+    /// Age of the oldest submission that is not durable.
+    pub(super) fn oldest_unsynced_age(&self) -> Duration {
+        let oldest = self.writing_since.or(self.jobs.front().map(|job| job.submitted));
+        oldest.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Takes the jobs of one write.
     fn take(&mut self, bytes_max: usize) -> Vec<Job> {
         let mut bytes = 0;
@@ -271,6 +277,18 @@ impl Shared {
         to: u64,
         bytes_max: usize,
     ) -> Result<Vec<LogEntry>, StorageError> {
+        self.read_around(from, to, bytes_max, || ())
+    }
+
+    /// Reads, and calls `between` after each read of a range of the disk, before
+    /// the look at the entry that follows it.
+    fn read_around(
+        &self,
+        from: u64,
+        to: u64,
+        bytes_max: usize,
+        mut between: impl FnMut(),
+    ) -> Result<Vec<LogEntry>, StorageError> {
         loop {
             let queue = self.queue.lock();
             let Some(bounds) = queue.tail.bounds() else { return Ok(Vec::new()) };
@@ -287,15 +305,15 @@ impl Shared {
             }
             let end = to.min(in_memory);
             let read = self.database.read(from, end, bytes_max);
+            between();
+            let joined = read.and_then(|read| self.join(read, from, end, newest, bytes_max));
+            // Compared after the last look at the disk: what a truncation or a
+            // purge took away since the bounds were read is no hole.
             if self.queue.lock().reshaped != reshaped {
                 continue;
             }
-            return read
-                .and_then(|read| self.join(read, from, end, newest, bytes_max))
-                .inspect_err(
-                    // The log can't be read any more: the node must not go on.
-                    |error| self.fatal.report(error),
-                );
+            // The log can't be read any more: the node must not go on.
+            return joined.inspect_err(|error| self.fatal.report(error));
         }
     }
 
@@ -343,7 +361,6 @@ impl Shared {
             (self.database.table_bytes(), self.database.background_errors());
         let queue = self.queue.lock();
         let bounds = queue.tail.bounds().unwrap_or(Bounds { first: 0, next: 0 });
-        let oldest = queue.writing_since.or(queue.jobs.front().map(|job| job.submitted));
         let counts = queue.counts;
         LogStats {
             first_index: bounds.first,
@@ -353,7 +370,7 @@ impl Shared {
             table_bytes,
             queued: queue.jobs.len() + usize::from(queue.writing_since.is_some()),
             queued_bytes: queue.bytes,
-            oldest_unsynced_age: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
+            oldest_unsynced_age: queue.oldest_unsynced_age(),
             writes: counts.writes,
             submissions: counts.submissions,
             entries: counts.entries,
@@ -474,3 +491,6 @@ fn work(shared: &Shared, mut watermark: Watermark, mut mark: Mark) -> Result<(),
     }
     watermark.sync()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! A checkpoint: the files of the state as of one index, on its way to become a
 //! snapshot.
+//!
+//! Freezing links the files and excludes commits; finishing reads and hashes
+//! them and excludes nothing. So only the first is for the thread that commits.
 
 use std::path::PathBuf;
 
@@ -42,10 +45,10 @@ impl Checkpoint {
         Ok(Self { files, state, number, generation, applied_next, raft_meta })
     }
 
-    /// Hashes the files and makes them the newest snapshot; durable on return.
-    /// Takes as long as reading what is new of them; needs nothing of the state,
-    /// so that entries are applied meanwhile. The snapshot before is removed
-    /// once nobody holds it.
+    /// Hashes the files and makes them the newest snapshot, unless a newer one
+    /// is there; durable on return. Takes as long as reading what is new of
+    /// them, on the calling thread; commits go on meanwhile. The snapshot before
+    /// is removed once nobody holds it.
     ///
     /// # Errors
     ///

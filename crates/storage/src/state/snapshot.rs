@@ -87,6 +87,9 @@ pub enum SnapshotError {
         /// Bytes free.
         free_bytes: u64,
     },
+    /// Its state is another than the one it is described as.
+    #[error("the snapshot's state is not what its description says")]
+    Mismatch,
     /// Its database can't be opened.
     #[error("the snapshot's database can't be used")]
     Unusable {

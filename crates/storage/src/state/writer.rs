@@ -15,6 +15,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use strongroom_format::store::SnapshotFile;
 
 use super::{SnapshotDir, SnapshotError, SnapshotManifest, snapshot};
 use crate::{StorageError, files};
@@ -35,6 +36,17 @@ struct OpenFile {
     path: PathBuf,
     hasher: Sha256,
     written: u64,
+}
+
+impl OpenFile {
+    /// Checks a file whose bytes are all there, and makes it durable.
+    fn close(self, listed: &SnapshotFile) -> Result<(), SnapshotError> {
+        if self.hasher.finalize().as_slice() != listed.sha256 {
+            return Err(SnapshotError::Content { file: listed.name.clone() });
+        }
+        self.file.sync_all().map_err(|error| StorageError::io(&self.path, "syncing", error))?;
+        Ok(())
+    }
 }
 
 /// The right to receive a snapshot, and the directory for it.
@@ -96,7 +108,12 @@ impl SnapshotWriter {
             .map_err(|error| StorageError::io(&open.path, "writing", error))?;
         open.hasher.update(bytes);
         open.written += bytes.len() as u64;
-        self.close_complete()
+        let Some(complete) = self.open.take_if(|open| open.written == listed.length) else {
+            return Ok(());
+        };
+        complete.close(listed)?;
+        self.position += 1;
+        self.open_next()
     }
 
     /// The snapshot, complete and durable. It is removed when dropped, unless
@@ -112,34 +129,25 @@ impl SnapshotWriter {
         Ok(snapshot::complete(&self.receiving.path, self.number, self.manifest)?)
     }
 
-    /// Opens the file at the position, and passes those without a byte.
+    /// Opens the file at the position; those without a byte, which no chunk
+    /// follows for, are made and passed.
     fn open_next(&mut self) -> Result<(), SnapshotError> {
-        let Some(listed) = self.manifest.files.get(self.position) else {
-            self.open = None;
-            return Ok(());
-        };
-        let path = self.receiving.path.join(&listed.name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| StorageError::io(&path, "creating", error))?;
-        self.open = Some(OpenFile { file, path, hasher: Sha256::new(), written: 0 });
-        self.close_complete()
-    }
-
-    /// Checks and syncs the open file if all of it is there; opens the next.
-    fn close_complete(&mut self) -> Result<(), SnapshotError> {
-        let listed = &self.manifest.files[self.position];
-        let Some(open) = self.open.take_if(|open| open.written == listed.length) else {
-            return Ok(());
-        };
-        if open.hasher.finalize().as_slice() != listed.sha256 {
-            return Err(SnapshotError::Content { file: listed.name.clone() });
+        while let Some(listed) = self.manifest.files.get(self.position) {
+            let path = self.receiving.path.join(&listed.name);
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| StorageError::io(&path, "creating", error))?;
+            let open = OpenFile { file, path, hasher: Sha256::new(), written: 0 };
+            if listed.length > 0 {
+                self.open = Some(open);
+                return Ok(());
+            }
+            open.close(listed)?;
+            self.position += 1;
         }
-        open.file.sync_all().map_err(|error| StorageError::io(&open.path, "syncing", error))?;
-        self.position += 1;
-        self.open_next()
+        Ok(())
     }
 }
