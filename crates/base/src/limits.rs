@@ -29,6 +29,11 @@ pub const KEYS_PAGE_MAX: usize = 1000;
 pub const KEYS_PAGE_DEFAULT: usize = 100;
 /// Largest page of audit events: some 1 MiB at 1 KiB an event.
 pub const EVENTS_PAGE_MAX: usize = 1000;
+/// A page of audit events ends with the one that reaches this size, so that
+/// large ones (events of batches) fit a message, too.
+pub const EVENTS_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Searches of the audit log of one node at a time: each keeps a thread busy.
+pub const SEARCHES_MAX: usize = 8;
 /// Page of audit events when none is asked for (AWS CloudTrail, `LookupEvents`: 50).
 pub const EVENTS_PAGE_DEFAULT: usize = 50;
 /// Audit leaves looked at for one page, so that a rare filter stays cheap; the
@@ -53,14 +58,31 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Requests a node works on at a time; more are refused with a retry delay.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4096;
 /// Bytes of request bodies that a node holds at a time, over all connections:
-/// the growth of memory that hostile callers can cause.
-pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 32 * 1024 * 1024;
+/// most of the growth of memory that hostile callers can cause. Three of the
+/// largest requests at a time, or thousands of usual ones.
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 24 * 1024 * 1024;
+/// Calls of the services Seal and Health beside the others, so that operators
+/// get through to a node that is flooded.
+pub const RESERVED_CALLS_MAX: usize = 64;
+/// Bytes of their request bodies.
+pub const RESERVED_BYTES_MAX: usize = 1024 * 1024;
+/// Calls that answer with a stream (events, health, reflection) of one node at a
+/// time: each holds a task for as long as its caller likes.
+pub const STREAMS_MAX: usize = 1024;
+/// Bytes of all messages that one caller sends in one stream.
+pub const STREAM_REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Answers up to this size are not counted: the window of a stream takes them.
+pub const SMALL_ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of larger answers that wait to be read, over all connections.
+pub const ANSWER_BYTES_IN_FLIGHT_MAX: usize = 16 * 1024 * 1024;
+/// A connection on which a large answer is not read for this long is closed.
+pub const ANSWER_STALL_MS: u64 = 30_000;
 /// Deadline of a call that brings none.
 pub const DEADLINE_DEFAULT_MS: u64 = 10_000;
 /// Longest deadline that is honoured.
 pub const DEADLINE_MAX_MS: u64 = 60_000;
 /// A call answers this long before its deadline, so that the answer arrives.
-pub const DEADLINE_MARGIN_MS: u64 = 50;
+pub const DEADLINE_MARGIN_MS: u64 = 200;
 /// `TailEvents` streams of one node at a time.
 pub const TAILS_MAX: usize = 64;
 
@@ -108,8 +130,15 @@ pub const MEMBERS_MAX: usize = 9;
 
 /// Most shares (x-coordinates of GF(2^8) without zero).
 pub const SHARES_MAX: u8 = 255;
-/// Share entries a second that one node takes, all peers together.
-pub const SHARE_ENTRIES_PER_SECOND: u32 = 20;
+/// Share entries a second that one node takes, all peers together: above what
+/// operators type, below what refusing costs anybody.
+pub const SHARE_ENTRIES_PER_SECOND: u32 = 40;
+/// Share entries a second that one node takes from one address (IPv6: from one
+/// /64 network), so that no single peer uses up the node's rate.
+pub const SHARE_ENTRIES_PER_PEER_PER_SECOND: u32 = 10;
+/// Addresses whose share entries are counted at a time on one node; beyond them
+/// the node's own rate is the bound.
+pub const SHARE_PEERS_MAX: usize = 4096;
 /// Ceremony events kept durably while no quorum is there; later ones of the
 /// same kind are counted into the last.
 pub const CEREMONY_BACKLOG_MAX: usize = 256;

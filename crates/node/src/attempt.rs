@@ -86,8 +86,9 @@ enum Round<R> {
     },
     /// The token authenticates nobody, on this node's state.
     Unknown,
-    /// A row is sealed under a keyring newer than the one borrowed.
-    Rekeyed,
+    /// What was read doesn't fit together, and the state has moved meanwhile: a
+    /// row is sealed under a newer keyring, or two rows are of two moments.
+    Moved,
 }
 
 /// Has a call decided and committed, and releases its result.
@@ -106,16 +107,24 @@ pub(crate) async fn commit<R: Send>(
     if core.is_draining() {
         return Err(errors::unavailable("SHUTTING_DOWN", "this node is shutting down"));
     }
-    if effect != Effect::Change && core.disk.is_low() {
-        return Err(errors::disk_reserve(core.disk.free_bytes()));
+    if effect != Effect::Change {
+        require_room(core)?;
     }
-    let mut confirmed = UnixMillis::default();
+    // The ends of what is created count from the present; cluster time as applied
+    // stands still while nothing is committed.
+    let mut confirmed = match effect {
+        Effect::Create => {
+            core.lifecycle.serving().map_err(|phase| errors::sealed(phase.name()))?;
+            confirm(core, caller).await?
+        }
+        Effect::Use | Effect::Change => UnixMillis::default(),
+    };
     for _ in 0..strongroom_base::limits::DECISIONS_MAX {
         let ground = Ground::new(core, confirmed)?;
         let round = round(&ground, caller, &decide)?;
         let (authenticated, decided) = match round {
             Round::Decided { authenticated, decided } => (authenticated, decided),
-            Round::Rekeyed => continue,
+            Round::Moved => continue,
             // This node may lag: a token that it does not know may have been
             // issued, and acknowledged, elsewhere.
             Round::Unknown if confirmed == UnixMillis::default() => {
@@ -128,9 +137,13 @@ pub(crate) async fn commit<R: Send>(
         if result.is_err() {
             core.denials.denied(authenticated.principal_id(), Instant::now());
         }
-        match settle(&ground, caller, &decision).await {
+        let settled = settle(&ground, caller, &decision).await;
+        // What follows may wait long, and needs no secrets: sealing takes them.
+        let generation = ground.secrets.generation;
+        drop(ground);
+        match settled {
             Settled::Verdict { verdict: Verdict::Admitted, index } => {
-                return release(&ground, caller, effect, index, result).await;
+                return release(core, generation, caller, effect, index, result).await;
             }
             Settled::Verdict { verdict: Verdict::Malformed, .. } => {
                 tracing::error!("the replicated state refused the form of a transaction");
@@ -156,6 +169,21 @@ pub(crate) async fn commit<R: Send>(
         }
     }
     Err(errors::contention())
+}
+
+/// What is not needed to revoke or to take care of the cluster is refused while
+/// this node's disk is nearly full, and while those of so many members are that
+/// going on would leave no quorum.
+fn require_room(core: &Core) -> Result<(), Status> {
+    let own = core.disk.is_low();
+    let members = core.config.cluster.members.len();
+    if own {
+        return Err(errors::disk_reserve(core.disk.free_bytes()));
+    }
+    if core.reports.disks_threaten_quorum(members, own) {
+        return Err(errors::disk_reserve_of_others());
+    }
+    Ok(())
 }
 
 /// Has a call look at the state, after a ReadIndex.
@@ -207,13 +235,13 @@ fn round<R>(
     let rows = ground.rows();
     let basis = ground.basis(&rows);
     let failed = |error: ReadError| -> Result<Round<R>, Status> {
-        // Rows sealed under a keyring that is newer than the one borrowed here:
-        // to be decided again with the newer one.
         let now = ground.core.lifecycle.secrets().map(|secrets| secrets.keyring_revision());
-        if now == Some(ground.secrets.keyring_revision()) {
+        let same_keyring = now == Some(ground.secrets.keyring_revision());
+        if same_keyring && ground.core.raft.applied() == basis.applied {
             Err(errors::internal(&error))
         } else {
-            Ok(Round::Rekeyed)
+            tracing::debug!(%error, "read while the state moved: decided again");
+            Ok(Round::Moved)
         }
     };
     let authenticated = match authenticate(&basis, &rows, caller) {
@@ -287,13 +315,13 @@ async fn settle(ground: &Ground<'_>, caller: &Caller, decision: &Decision) -> Se
 }
 
 async fn release<R>(
-    ground: &Ground<'_>,
+    core: &Core,
+    generation: u64,
     caller: &Caller,
     effect: Effect,
     index: LogIndex,
     result: Result<R, Refusal>,
 ) -> Result<R, Status> {
-    let core = ground.core;
     if effect != Effect::Use {
         // Whoever reads on this node next sees what was acknowledged here.
         let waited =
@@ -302,7 +330,7 @@ async fn release<R>(
             return Err(errors::outcome_unknown());
         }
     }
-    if !core.lifecycle.may_release(ground.secrets.generation) {
+    if !core.lifecycle.may_release(generation) {
         return Err(match effect {
             Effect::Use => errors::sealed(core.lifecycle.phase().name()),
             Effect::Change | Effect::Create => errors::outcome_unknown(),

@@ -1,6 +1,6 @@
 //! What a call says of its caller, before anything is believed.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use strongroom_crypto::TokenSecret;
 use strongroom_net::{ConnectInfo, PeerIdentity, Role};
@@ -21,7 +21,7 @@ pub(crate) struct Caller {
     /// The bearer token, where there is one of the right form.
     pub(crate) token: Option<Arc<TokenSecret>>,
     /// Address of the other end of the connection.
-    pub(crate) source_address: String,
+    pub(crate) source_address: Option<IpAddr>,
     /// Who its certificate says it is, where it has one of our CA.
     pub(crate) identity: Option<Arc<PeerIdentity>>,
 }
@@ -45,7 +45,7 @@ impl Caller {
         Ok(Self {
             info,
             token,
-            source_address: connection.map(|c| c.remote.ip().to_string()).unwrap_or_default(),
+            source_address: connection.map(|connection| connection.remote.ip()),
             identity: connection.and_then(|connection| connection.identity.clone()),
         })
     }
@@ -62,7 +62,7 @@ impl Caller {
         Self {
             info: CallInfo { deadline: Deadline(deadline), ..self.info },
             token: self.token.clone(),
-            source_address: self.source_address.clone(),
+            source_address: self.source_address,
             identity: self.identity.clone(),
         }
     }

@@ -5,9 +5,14 @@
 //! first and leaves it when its record is committed: recorded once in the
 //! ordinary course, and at most twice where the process dies in between.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use strongroom_audit::{Detail, Fact, Leaf, Operation, Reason};
 use strongroom_base::LogIndex;
 use strongroom_format::store;
@@ -26,22 +31,82 @@ const TOGETHER: usize = 64;
 /// Pause after steps could not be recorded.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Refusals of one reason that are recorded one by one in a [`WINDOW`]; what
+/// comes beyond them is counted, and recorded as one event at its end.
+const SINGLY: u32 = 16;
+/// See [`SINGLY`].
+const WINDOW: Duration = Duration::from_secs(60);
+/// Between two looks at windows that have ended.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// The steps that wait.
 pub(crate) struct Ceremony {
     backlog: CeremonyBacklog,
+    refusals: Mutex<BTreeMap<Kind, Refusals>>,
     arrival: Notify,
+}
+
+/// What refusals are counted by: operation and reason.
+type Kind = (Operation, Reason);
+
+/// Refusals of one kind since a moment.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    since: Instant,
+    recorded: u32,
+    counted: u64,
+}
+
+impl Refusals {
+    fn new(since: Instant) -> Self {
+        Self { since, recorded: 0, counted: 0 }
+    }
+
+    /// Whether one more is recorded by itself; else it is counted.
+    fn singly(&mut self) -> bool {
+        let singly = self.recorded < SINGLY;
+        if singly {
+            self.recorded += 1;
+        } else {
+            self.counted += 1;
+        }
+        singly
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= WINDOW
+    }
 }
 
 impl Ceremony {
     /// Steps that wait in `backlog`, those of earlier runs included.
     #[must_use]
     pub(crate) fn new(backlog: CeremonyBacklog) -> Self {
-        Self { backlog, arrival: Notify::new() }
+        Self { backlog, refusals: Mutex::default(), arrival: Notify::new() }
     }
 
-    /// Keeps a step, durably, and has it recorded.
-    pub(crate) fn record(
-        &self,
+    /// Keeps a step, durably, and has it recorded. A flood of refusals is kept
+    /// as a few of them and a count.
+    pub(crate) async fn record(
+        self: &Arc<Self>,
+        core: &Core,
+        operation: Operation,
+        refused: Option<Reason>,
+        facts: &[Fact],
+    ) {
+        if let Some(reason) = refused {
+            let now = Instant::now();
+            let mut refusals = self.refusals.lock();
+            let of_kind = refusals.entry((operation, reason)).or_insert_with(|| Refusals::new(now));
+            if !of_kind.singly() {
+                return;
+            }
+        }
+        self.keep(core, operation, refused, facts).await;
+    }
+
+    async fn keep(
+        self: &Arc<Self>,
         core: &Core,
         operation: Operation,
         refused: Option<Reason>,
@@ -57,12 +122,47 @@ impl Ceremony {
         };
         // Refusals of a kind are what a flood consists of; they share a place.
         let kind = refused.map_or(0, Reason::number);
-        match self.backlog.push(kind, &record.leaf) {
-            Ok(()) => {}
-            Err(CeremonyError::Storage(error)) => core.fatal.storage(&error),
-            Err(error) => tracing::error!(%error, "a step can't be kept until it is recorded"),
+        let ceremony = Arc::clone(self);
+        let fatal = core.fatal;
+        // It waits for the disk, which may hang.
+        let kept =
+            tokio::task::spawn_blocking(move || match ceremony.backlog.push(kind, &record.leaf) {
+                Ok(()) => {}
+                Err(CeremonyError::Storage(error)) => fatal.storage(&error),
+                Err(error) => tracing::error!(%error, "a step can't be kept until it is recorded"),
+            });
+        if let Err(error) = kept.await {
+            tracing::error!(%error, "a step was not kept until it is recorded");
         }
         self.arrival.notify_one();
+    }
+
+    /// Ends the windows that are over at `now`; gives what was counted in them.
+    fn counted(&self, now: Instant) -> Vec<(Kind, u64)> {
+        let mut refusals = self.refusals.lock();
+        let mut counted = Vec::new();
+        refusals.retain(|kind, of_kind| {
+            let over = of_kind.is_over(now);
+            if over && of_kind.counted > 0 {
+                counted.push((*kind, of_kind.counted));
+            }
+            !over
+        });
+        counted
+    }
+}
+
+/// Records, at the end of each window, how many refusals were only counted; for
+/// ever.
+pub(crate) async fn count_refusals(core: Arc<Core>) {
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for ((operation, reason), count) in core.ceremony.counted(Instant::now()) {
+            tracing::warn!(operation = operation.name(), reason = reason.text(), count, "refused");
+            core.ceremony.keep(&core, operation, Some(reason), &[facts::count(count)]).await;
+        }
     }
 }
 
@@ -112,22 +212,48 @@ pub(crate) async fn run(core: Arc<Core>) {
                     ..Default::default()
                 },
                 guards: Vec::new(),
-                deadline: std::time::Instant::now(),
+                deadline: Instant::now(),
             })
             .collect();
         let sequence = core.sequences.next();
         let batch = ledger::encode_batch(core.node, core.boot, sequence, attempts.iter_mut());
         let batch = Bytes::from(batch);
         let mac = core.lifecycle.secrets().map(|secrets| secrets.keyring().batch_mac(&batch));
-        // Whoever is sealed or unsealed meanwhile begins anew.
-        let wanted = || core.lifecycle.phase().has_secrets() == mac.is_some();
+        // Whoever is sealed or unsealed meanwhile begins anew, and so does
+        // whoever can't prove itself while an unsealed node has come to lead.
+        let wanted = || {
+            core.lifecycle.phase().has_secrets() == mac.is_some()
+                && (mac.is_some() || !leader_is_unsealed(&core))
+        };
         match core.proposer.propose(sequence, batch, mac, wanted, |_| {}).await {
             Resolution::Applied(_) => {
-                if let Err(error) = core.ceremony.backlog.remove(&steps) {
-                    core.fatal.storage(&error);
+                let (ceremony, fatal) = (Arc::clone(&core.ceremony), core.fatal);
+                let removed = tokio::task::spawn_blocking(move || {
+                    if let Err(error) = ceremony.backlog.remove(&steps) {
+                        fatal.storage(&error);
+                    }
+                });
+                if let Err(error) = removed.await {
+                    tracing::error!(%error, "recorded steps were not taken off the list");
                 }
             }
             Resolution::Refused | Resolution::Abandoned => tokio::time::sleep(PAUSE).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_a_few_and_a_count() {
+        let start = Instant::now();
+        let mut refusals = Refusals::new(start);
+        let singly = (0..1000).filter(|_| refusals.singly()).count();
+        assert_eq!(singly, SINGLY as usize);
+        assert_eq!(refusals.counted, 1000 - u64::from(SINGLY));
+        assert!(!refusals.is_over(start + WINDOW / 2));
+        assert!(refusals.is_over(start + WINDOW));
     }
 }

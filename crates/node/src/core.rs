@@ -12,13 +12,13 @@ use strongroom_base::{BootId, NodeId, UnixMillis};
 use strongroom_net::CertStore;
 use strongroom_raft::{PeerPool, RaftNode};
 use strongroom_storage::{DataDir, RaftLog, StateDb};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     admission::Admission,
     ceremony::Ceremony,
     config::Config,
-    denials::{DenialLimits, RateLimit},
+    denials::{DenialLimits, ShareEntries},
     disk::Disk,
     fatal::Fatal,
     hash_points::HashPoints,
@@ -70,7 +70,7 @@ pub(crate) struct Core {
     /// The generation of secrets whose unsealing is recorded; 0 for none.
     pub(crate) unseal_recorded: AtomicU64,
     /// Bound on the shares that are entered.
-    pub(crate) share_entries: RateLimit,
+    pub(crate) share_entries: ShareEntries,
     /// Whether this node's state is the cluster's.
     pub(crate) verification: Arc<Verification>,
     /// State hashes at the last hash points.
@@ -93,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     /// Records in the audit log, as applied here.
     pub(crate) audit_size: watch::Sender<u64>,
+    /// Searches of the audit log at a time.
+    pub(crate) searches: Semaphore,
     /// Whether this node is shutting down.
     pub(crate) draining: watch::Sender<bool>,
     /// The end of a process that must not go on.

@@ -126,6 +126,15 @@ pub(crate) fn disk_reserve(free_bytes: u64) -> Status {
     status(Code::ResourceExhausted, "DISK_RESERVE", message, metadata, Some(RETRY_QUORUM))
 }
 
+/// The data disks of other members are below their reserve, and no majority
+/// would be left without them.
+#[must_use]
+pub(crate) fn disk_reserve_of_others() -> Status {
+    let message = "the data disks of so many members are below their reserve that no majority \
+                   would be left: uses of keys are refused; free space there";
+    status(Code::ResourceExhausted, "DISK_RESERVE", message, [], Some(RETRY_QUORUM))
+}
+
 /// A field of a request is wrong.
 #[must_use]
 pub(crate) fn invalid_argument(field: &'static str, problem: &str) -> Status {

@@ -16,6 +16,9 @@ pub(crate) const EXIT_STORAGE: i32 = 70;
 /// Exit code where the state is corrupt or differs from the quorum's.
 pub(crate) const EXIT_DIVERGED: i32 = 71;
 
+/// The last words reach the log within this time, or not at all.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Ends the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fatal;
@@ -53,6 +56,18 @@ pub(crate) fn hook() -> strongroom_storage::FatalHook {
 /// `_exit` and not `exit`: destructors of a database whose disk hangs would
 /// hang too, and nothing that is not durable by now may become so.
 fn end(code: i32, reason: &str) -> ! {
-    tracing::error!(exit_code = code, "{reason}");
+    // The log may go to the very disk that hangs: the last words have a moment,
+    // on a thread that nobody waits for longer.
+    let (said, heard) = std::sync::mpsc::channel();
+    let words = reason.to_owned();
+    let speaker = std::thread::Builder::new().spawn(move || {
+        tracing::error!(exit_code = code, "{words}");
+        // Whoever waited has ended the process by now, or hears it.
+        let _ = said.send(());
+    });
+    if speaker.is_ok() {
+        // Said, or not in time: the end is the same.
+        let _ = heard.recv_timeout(LAST_WORDS);
+    }
     strongroom_secmem::exit_now(code)
 }

@@ -18,11 +18,11 @@ pub(crate) async fn watch(core: Arc<Core>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if core.lifecycle.phase().has_secrets() || core.raft.status().role != RaftRole::Leader {
+        if able(&core) || core.raft.status().role != RaftRole::Leader {
             continue;
         }
         let Some(to) = successor(&core, true) else { continue };
-        tracing::info!(%to, "a sealed leader hands over to an unsealed member");
+        tracing::info!(%to, "a leader that can't serve hands over to a member that can");
         if let Err(error) = core.raft.transfer_leader(to).await {
             tracing::warn!(%to, %error, "the handover failed");
             tokio::time::sleep(PAUSE).await;
@@ -30,16 +30,22 @@ pub(crate) async fn watch(core: Arc<Core>) {
     }
 }
 
-/// The voter that is best placed to lead: has secrets where `with_secrets`, was
+/// Whether this node can judge batches: it has secrets, and a state that was
+/// compared with a quorum's.
+fn able(core: &Core) -> bool {
+    core.lifecycle.phase().has_secrets() && core.verification.is_complete()
+}
+
+/// The voter that is best placed to lead: can judge batches where `able`, was
 /// heard of lately, and has applied most.
 #[must_use]
-pub(crate) fn successor(core: &Core, with_secrets: bool) -> Option<NodeId> {
+pub(crate) fn successor(core: &Core, able: bool) -> Option<NodeId> {
     let status = core.raft.status();
     let voter = |node: NodeId| status.members.iter().any(|m| m.voter && m.member.node == node);
     core.reports
         .fresh()
         .into_iter()
-        .filter(|(node, report)| voter(*node) && (!with_secrets || report.phase.has_secrets()))
-        .max_by_key(|(_, report)| (report.phase.has_secrets(), report.applied))
+        .filter(|(node, report)| voter(*node) && (!able || report.is_able()))
+        .max_by_key(|(_, report)| (report.is_able(), report.applied))
         .map(|(node, _)| node)
 }

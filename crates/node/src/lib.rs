@@ -63,9 +63,9 @@ mod verify;
 pub use server::{check, run_blocking};
 /// Certificates for trials and small set-ups.
 pub use strongroom_net as tls;
-/// Wipes what foreign code frees while secrets pass through it: for the binary's
-/// global allocator.
-pub use strongroom_secmem::WipingAllocator;
+/// For the binary: the global allocator that wipes what foreign code frees while
+/// secrets pass through it, and what its `main` calls first.
+pub use strongroom_secmem::{WipingAllocator, harden_process};
 
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use strongroom_barrier::{Keyring, SealConfig, Sealed, ShareRefusal, Step, Unsealed};
+use strongroom_barrier::{Keyring, SealConfig, Sealed, Share, ShareRefusal, Step, Unsealed};
 use strongroom_base::Revision;
 use strongroom_model::Cluster;
 use tokio::sync::watch;
@@ -168,6 +168,16 @@ impl Lifecycle {
         sealed.submit_text(share)
     }
 
+    /// Takes back the shares of a `Combine` under `config`, but for share `last`:
+    /// the keyring did not open, for no fault of theirs.
+    pub(crate) fn put_back(&self, config: &SealConfig, shares: Vec<Share>, last: u8) {
+        let mut sealed = self.sealed.lock();
+        let sealed = sealed.get_or_insert_with(|| Sealed::new(config.clone()));
+        if sealed.config() == config {
+            sealed.put_back(shares, last);
+        }
+    }
+
     /// Shares given so far.
     #[must_use]
     pub(crate) fn shares_given(&self) -> u8 {
@@ -194,11 +204,13 @@ impl Lifecycle {
     }
 
     /// The state was compared with a quorum: from verifying to unsealed. Does
-    /// nothing where the node was sealed since `generation`.
-    pub(crate) fn verified(&self, generation: u64) -> bool {
+    /// nothing where the node was sealed since `generation`, or where `still`,
+    /// asked in the same step, says that the comparison doesn't hold any more.
+    pub(crate) fn verified(&self, generation: u64, still: impl FnOnce() -> bool) -> bool {
         self.phase.send_if_modified(|phase| {
-            let may =
-                *phase == Phase::Verifying && self.generation.load(Ordering::Acquire) == generation;
+            let may = *phase == Phase::Verifying
+                && self.generation.load(Ordering::Acquire) == generation
+                && still();
             if may {
                 *phase = Phase::Unsealed;
             }
@@ -218,12 +230,15 @@ impl Lifecycle {
     }
 
     /// Replaces the secrets by those of a newer keyring, within the same
-    /// unsealing; does nothing where the node was sealed since.
+    /// unsealing; does nothing where the node was sealed since, or has a newer
+    /// keyring already.
     pub(crate) fn replace(&self, next: Secrets) {
         let next = Arc::new(next);
         self.phase.send_if_modified(|phase| {
             let same = self.generation.load(Ordering::Acquire) == next.generation;
-            if phase.has_secrets() && same {
+            let present = self.secrets().map(|secrets| secrets.keyring_revision());
+            let newer = present.is_none_or(|present| present < next.keyring_revision());
+            if phase.has_secrets() && same && newer {
                 self.secrets.store(Some(Arc::clone(&next)));
             }
             false

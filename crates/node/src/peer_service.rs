@@ -79,7 +79,7 @@ impl Node for PeerService {
             confirmed: index.is_ok(),
             log_index: index.map_or(0, |index| index.0),
             leader_id: leader.map_or(0, NodeId::value),
-            stamp_ms: self.core.cluster_time().0,
+            stamp_ms: self.core.admission.cluster_time().0,
         }))
     }
 
@@ -94,6 +94,8 @@ impl Node for PeerService {
             clock_ms: clock::wall_now().0,
             applied_index: core.raft.applied().0,
             initialised: core.raft.is_initialised(),
+            verified: core.verification.is_complete(),
+            disk_low: core.disk.is_low(),
             version: crate::VERSION.to_owned(),
             cluster_version_max: Cluster::VERSION_KNOWN,
             name: core.config.node_name(),

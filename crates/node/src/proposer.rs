@@ -52,6 +52,9 @@ enum Tried {
     NotProposed,
     /// Surely not proposed, and another try won't do.
     Refused,
+    /// Committed, and refused as a whole by the replicated state: a repeat that
+    /// came too late to be answered, or one that was never applied.
+    Dead,
     /// May have been proposed.
     Unknown,
 }
@@ -107,7 +110,8 @@ impl Proposer {
             };
             match tried {
                 Tried::Applied(outcome) => return Resolution::Applied(outcome),
-                Tried::Refused if !may_be_proposed => return Resolution::Refused,
+                Tried::Refused | Tried::Dead if !may_be_proposed => return Resolution::Refused,
+                Tried::Dead => return Resolution::Abandoned,
                 Tried::Refused | Tried::NotProposed => {}
                 Tried::Unknown => may_be_proposed = true,
             }
@@ -117,6 +121,7 @@ impl Proposer {
             }
             self.resends.fetch_add(1, Ordering::Relaxed);
             let mut changes = self.raft.watch();
+            changes.mark_unchanged();
             tokio::select! {
                 Ok(outcome) = &mut expected.arrival => return Resolution::Applied(outcome),
                 _ = changes.changed() => tokio::time::sleep(PAUSE.0).await,
@@ -130,7 +135,18 @@ impl Proposer {
         match self.raft.status().leader {
             None => Tried::NotProposed,
             Some(leader) if leader == self.node => self.try_here(batch, mac).await,
-            Some(leader) => self.try_there(leader, batch, mac).await,
+            Some(leader) => {
+                let mut changes = self.raft.watch();
+                // A leader that hangs, or is cut off, answers nothing: the next
+                // one is not kept waiting for its silence.
+                let replaced =
+                    changes.wait_for(|status| status.leader.is_some_and(|newer| newer != leader));
+                tokio::select! {
+                    biased;
+                    tried = self.try_there(leader, batch, mac) => tried,
+                    _ = replaced => Tried::Unknown,
+                }
+            }
         }
     }
 
@@ -176,7 +192,7 @@ fn applied(outcome: &[u8]) -> Tried {
     match Outcome::decode(outcome) {
         Ok(Outcome::Batch(outcome)) => Tried::Applied(outcome),
         // The state machine refused the batch as a whole, deterministically.
-        Ok(_) => Tried::Refused,
+        Ok(_) => Tried::Dead,
         Err(error) => {
             tracing::error!(%error, "the leader's outcome can't be read");
             Tried::Unknown
@@ -202,26 +218,26 @@ pub(crate) struct Confirmer {
     node: NodeId,
     raft: RaftNode,
     peers: PeerPool,
-    cluster_time: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
+    admission: Arc<Admission>,
 }
 
 impl Confirmer {
-    /// A confirmer of `node`'s reads; `cluster_time` tells that of its state.
+    /// A confirmer of `node`'s reads; `admission` tells cluster time.
     #[must_use]
     pub(crate) fn new(
         node: NodeId,
         raft: RaftNode,
         peers: PeerPool,
-        cluster_time: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
+        admission: Arc<Admission>,
     ) -> Self {
-        Self { node, raft, peers, cluster_time }
+        Self { node, raft, peers, admission }
     }
 
     async fn ask(&self) -> Option<ReadPoint> {
         let leader = self.raft.status().leader?;
         let (index, stamp) = if leader == self.node {
             let index = self.raft.read_index().await.ok()?;
-            (index, (self.cluster_time)())
+            (index, self.admission.cluster_time())
         } else {
             let mut client = peers::node_client(&self.peers, leader).ok()?;
             let mut request = tonic::Request::new(peer::ReadIndexRequest {});

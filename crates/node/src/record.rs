@@ -20,7 +20,10 @@ pub(crate) fn circumstances(core: &Core, caller: Option<&Caller>) -> Circumstanc
         attempt: AttemptId::from_random(random_id()),
         request: caller
             .map_or_else(|| RequestId::from_random(random_id()), |caller| caller.info.request_id),
-        source_address: caller.map(|caller| caller.source_address.clone()).unwrap_or_default(),
+        source_address: caller
+            .and_then(|caller| caller.source_address)
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         certificate_name: caller.map(Caller::certificate_name).unwrap_or_default(),
         node: core.node,
         boot_count: core.boot.count,

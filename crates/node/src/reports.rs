@@ -36,6 +36,10 @@ pub(crate) struct Report {
     pub(crate) applied: LogIndex,
     /// Whether it belongs to a formed cluster.
     pub(crate) initialised: bool,
+    /// Whether its state was compared with a quorum's since it started.
+    pub(crate) verified: bool,
+    /// Whether its disk has less free than its reserve.
+    pub(crate) disk_low: bool,
     /// When it said so.
     pub(crate) heard: Instant,
 }
@@ -45,6 +49,12 @@ impl Report {
     #[must_use]
     pub(crate) fn is_fresh(&self) -> bool {
         self.heard.elapsed() < FRESH
+    }
+
+    /// Whether it can judge batches as a leader.
+    #[must_use]
+    pub(crate) fn is_able(&self) -> bool {
+        self.phase.has_secrets() && self.verified
     }
 }
 
@@ -81,6 +91,16 @@ impl Reports {
         clock::median_clock(clock::wall_now(), &mut offsets, members)
     }
 
+    /// Whether so many members' disks are below their reserve that, once those
+    /// are full, no majority is left: this node's, where `own`, and those of the
+    /// others that said so lately.
+    #[must_use]
+    pub(crate) fn disks_threaten_quorum(&self, members: usize, own: bool) -> bool {
+        let low = self.fresh().iter().filter(|(_, report)| report.disk_low).count();
+        let low = low + usize::from(own);
+        low > 0 && members - low.min(members) < members / 2 + 1
+    }
+
     /// Asks `node` for a report at once.
     ///
     /// # Errors
@@ -109,6 +129,8 @@ impl Reports {
                 .unwrap_or(i64::MAX),
             applied: LogIndex(answer.applied_index),
             initialised: answer.initialised,
+            verified: answer.verified,
+            disk_low: answer.disk_low,
             heard: Instant::now(),
         };
         self.newest.write().insert(node, report.clone());

@@ -147,6 +147,7 @@ fn background(node: &Arc<Running>, certificates: Arc<strongroom_net::CertStore>)
     let core = &node.core;
     node.spawn(certificates.watch());
     node.spawn(ceremony::run(Arc::clone(core)));
+    node.spawn(ceremony::count_refusals(Arc::clone(core)));
     node.spawn(leadership::watch(Arc::clone(core)));
     node.spawn(unseal::watch(Arc::clone(core)));
     node.spawn(rewrite::run(Arc::clone(core)));

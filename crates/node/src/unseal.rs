@@ -27,6 +27,8 @@ use crate::{
 
 /// Between two attempts to complete an unsealing.
 const PAUSE: Duration = Duration::from_millis(200);
+/// After sealing, calls that work with the secrets are waited for this long.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// One attempt takes at most this long.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -159,8 +161,9 @@ pub(crate) async fn complete(core: Arc<Core>) {
 }
 
 async fn drive(core: &Core, generation: u64) {
-    core.ledger.open();
     loop {
+        // Whoever sealed the node before may have closed it after this began.
+        core.ledger.open();
         let deadline = std::time::Instant::now() + ATTEMPT;
         if core.reads.wait(deadline).await.is_err() {
             tokio::time::sleep(PAUSE).await;
@@ -181,7 +184,8 @@ async fn drive(core: &Core, generation: u64) {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    if core.lifecycle.verified(generation) {
+    let verification = Arc::clone(&core.verification);
+    if core.lifecycle.verified(generation, || verification.is_complete()) {
         tracing::info!("unsealed: this node serves");
     }
 }
@@ -218,20 +222,31 @@ pub(crate) async fn watch(core: Arc<Core>) {
     }
 }
 
+/// What sealing came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SealedNow {
+    /// There were secrets to take.
+    pub(crate) had_secrets: bool,
+    /// Nothing borrows them any more: they are wiped.
+    pub(crate) wiped: bool,
+}
+
 /// Seals this node: takes its secrets, what waits in the ledger, and the opened
-/// rows. Gives whether there was anything to take.
-pub(crate) async fn seal(core: &Core) -> bool {
+/// rows; then waits, for a bounded time, until whoever still works with the
+/// secrets lets go of them.
+pub(crate) async fn seal(core: &Core) -> SealedNow {
     let borrowed = core.lifecycle.secrets().map(|secrets| Arc::downgrade(&secrets));
-    let had = core.lifecycle.seal();
+    let had_secrets = core.lifecycle.seal();
     core.ledger.close();
     core.rows.clear();
+    let mut wiped = true;
     if let Some(borrowed) = borrowed {
-        let patience = Duration::from_secs(5);
-        if !Lifecycle::wiped(borrowed, patience).await {
-            tracing::error!("secrets are still borrowed {patience:?} after sealing");
+        wiped = Lifecycle::wiped(borrowed, PATIENCE).await;
+        if !wiped {
+            tracing::error!(patience = ?PATIENCE, "secrets are still borrowed after sealing");
         }
     }
     // A row that was read just before the secrets went may have come after.
     core.rows.clear();
-    had
+    SealedNow { had_secrets, wiped }
 }

@@ -4,22 +4,21 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Request, Response};
 use strongroom_base::{RequestId, limits};
+use strongroom_net::ConnectInfo;
 use tonic::{body::Body, server::NamedService};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use super::{
-    body::{BytesBudget, CountedBody},
+    body::{AnswerBody, AnswersHeld, RequestBody},
+    bounds::{CallBounds, Class, Share},
     status,
 };
 use crate::{entropy, errors, metrics::Metrics};
@@ -41,13 +40,6 @@ pub(crate) struct CallInfo {
     pub(crate) deadline: Deadline,
 }
 
-/// Calls under way and bytes held, of one node.
-#[derive(Default)]
-pub(crate) struct CallBounds {
-    calls: AtomicUsize,
-    bytes: Arc<BytesBudget>,
-}
-
 /// Puts [`CallService`] around a service.
 #[derive(Clone)]
 pub(crate) struct CallLayer {
@@ -65,13 +57,13 @@ impl CallLayer {
     /// Calls under way.
     #[must_use]
     pub(crate) fn calls_in_flight(&self) -> usize {
-        self.bounds.calls.load(Ordering::Relaxed)
+        self.bounds.calls_held()
     }
 
     /// Bytes of request bodies held.
     #[must_use]
     pub(crate) fn bytes_held(&self) -> usize {
-        self.bounds.bytes.held()
+        self.bounds.request_bytes_held()
     }
 }
 
@@ -92,23 +84,6 @@ pub(crate) struct CallService<S> {
 
 impl<S: NamedService> NamedService for CallService<S> {
     const NAME: &'static str = S::NAME;
-}
-
-/// A call that counts until it is dropped.
-struct Counted(Arc<CallBounds>);
-
-impl Counted {
-    fn begin(bounds: &Arc<CallBounds>) -> Option<Self> {
-        let before = bounds.calls.fetch_add(1, Ordering::Relaxed);
-        let counted = Self(Arc::clone(bounds));
-        (before < limits::REQUESTS_IN_FLIGHT_MAX).then_some(counted)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl<S> Service<Request<Body>> for CallService<S>
@@ -135,25 +110,44 @@ where
             Err(refusal) => return Box::pin(async { Ok(refusal.into_http()) }),
         };
         let metrics = Arc::clone(&self.layer.metrics);
-        let Some(counted) = Counted::begin(&self.layer.bounds) else {
+        let class = Class::of(request.uri().path());
+        let bounds = Arc::clone(&self.layer.bounds);
+        let Some(counted) = bounds.begin(class) else {
             metrics.call_ended(operation, tonic::Code::ResourceExhausted, start.elapsed());
             return Box::pin(async { Ok(errors::overloaded("calls in flight").into_http()) });
         };
-        let deadline = Deadline(deadline_of(request.headers(), start));
-        request.extensions_mut().insert(CallInfo { request_id, deadline });
-        let bytes = Arc::clone(&self.layer.bounds.bytes);
-        let request = request.map(|body| Body::new(CountedBody::new(body, bytes)));
+        let deadline = deadline_of(request.headers(), start);
+        let info = CallInfo { request_id, deadline: Deadline(deadline.answer) };
+        request.extensions_mut().insert(info);
+        let connection = request.extensions().get::<ConnectInfo>().cloned();
+        let bytes_max = match class {
+            Class::Stream => limits::STREAM_REQUEST_BYTES_MAX,
+            Class::Reserved | Class::Ordinary => usize::MAX,
+        };
+        let bytes = Arc::clone(bounds.request_bytes(class));
+        let request = request.map(|body| Body::new(RequestBody::new(body, &bytes, bytes_max)));
         let span = tracing::debug_span!("call", operation, request_id = %request_id);
         // The service that was polled ready is the one that is called.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let call = async move {
-            let mut response = match inner.call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            drop(counted);
-            let code = status::translate(&mut response);
+            // Whatever a service waits for it gives up at its own deadline; this
+            // one ends the wait for a request that doesn't come, too.
+            let mut response =
+                match tokio::time::timeout_at(deadline.end.into(), inner.call(request)).await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(never)) => match never {},
+                    Err(_) => errors::deadline_exceeded().into_http(),
+                };
+            let mut code = status::translate(&mut response);
+            match answer(response, class, counted, &bounds, connection).await {
+                Ok(answered) => response = answered,
+                Err(AnswersHeld) => {
+                    let status = errors::overloaded("answers that are not read");
+                    code = status.code();
+                    response = status.into_http();
+                }
+            }
             metrics.call_ended(operation, code, start.elapsed());
             tracing::debug!(?code, elapsed_us = start.elapsed().as_micros(), "answered");
             if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
@@ -163,6 +157,26 @@ where
         };
         Box::pin(call.instrument(span))
     }
+}
+
+/// Counts what is left of a call: the stream that it is, or the answer until it
+/// was read.
+async fn answer(
+    response: Response<Body>,
+    class: Class,
+    counted: Share,
+    bounds: &CallBounds,
+    connection: Option<ConnectInfo>,
+) -> Result<Response<Body>, AnswersHeld> {
+    let (parts, body) = response.into_parts();
+    let body = match class {
+        Class::Stream => AnswerBody::stream(body, counted),
+        Class::Reserved | Class::Ordinary => {
+            drop(counted);
+            AnswerBody::unary(body, bounds.answer_bytes(), connection).await?
+        }
+    };
+    Ok(Response::from_parts(parts, Body::new(body)))
 }
 
 /// The operation of a path `/package.Service/Operation`, out of a fixed list:
@@ -183,9 +197,18 @@ fn request_id_of(headers: &http::HeaderMap) -> Result<RequestId, tonic::Status> 
     }
 }
 
+/// The times of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Times {
+    /// Until then a service answers.
+    answer: Instant,
+    /// A service that has not answered until then is not waited for.
+    end: Instant,
+}
+
 /// The deadline that a caller gave (`grpc-timeout`; gRPC over HTTP/2), bounded,
 /// less a margin in which the answer travels.
-fn deadline_of(headers: &http::HeaderMap, now: Instant) -> Instant {
+fn deadline_of(headers: &http::HeaderMap, now: Instant) -> Times {
     let given = headers
         .get("grpc-timeout")
         .and_then(|value| value.to_str().ok())
@@ -193,7 +216,7 @@ fn deadline_of(headers: &http::HeaderMap, now: Instant) -> Instant {
         .unwrap_or(Duration::from_millis(limits::DEADLINE_DEFAULT_MS));
     let bounded = given.min(Duration::from_millis(limits::DEADLINE_MAX_MS));
     let margin = Duration::from_millis(limits::DEADLINE_MARGIN_MS).min(bounded / 4);
-    now + bounded - margin
+    Times { answer: now + bounded - margin, end: now + bounded - margin / 2 }
 }
 
 /// `TimeoutValue TimeoutUnit`: at most eight digits, then one of `HMSmun`.
@@ -233,9 +256,11 @@ mod tests {
         let mut headers = http::HeaderMap::new();
         headers.insert("grpc-timeout", HeaderValue::from_static("99999999H"));
         let most = now + Duration::from_millis(limits::DEADLINE_MAX_MS);
-        assert!(deadline_of(&headers, now) < most);
+        assert!(deadline_of(&headers, now).end < most);
         headers.insert("grpc-timeout", HeaderValue::from_static("8m"));
-        assert_eq!(deadline_of(&headers, now), now + Duration::from_millis(6));
+        let times = deadline_of(&headers, now);
+        assert_eq!(times.answer, now + Duration::from_millis(6));
+        assert_eq!(times.end, now + Duration::from_millis(7));
     }
 
     #[test]

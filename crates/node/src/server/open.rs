@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use strongroom_base::{NodeId, UnixMillis, limits};
+use strongroom_base::{NodeId, limits};
 use strongroom_format::store::PlainName;
 use strongroom_model::{Cluster, Region};
 use strongroom_net::{CertStore, TlsPaths};
@@ -14,14 +14,14 @@ use strongroom_raft::{FatalReason, RaftConfig, RaftNode};
 use strongroom_storage::{
     CeremonyBacklog, DataDir, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Entries},
     ceremony::Ceremony,
     config::Config,
     core::Core,
-    denials::{DenialLimits, RateLimit},
+    denials::{DenialLimits, ShareEntries},
     disk::Disk,
     entropy::{random_id, random_u64},
     fatal::{self, Fatal},
@@ -104,12 +104,9 @@ fn check_identity(config: &Config, state: &StateDb) -> anyhow::Result<bool> {
 }
 
 /// Starts the shared reads.
-fn shared_reads(node: NodeId, raft: &RaftNode, state: &StateDb) -> ReadIndex {
-    let state = state.clone();
-    let time = Arc::new(move || -> UnixMillis {
-        strongroom_state::cluster_time(&state.latest()).unwrap_or_default()
-    });
-    ReadIndex::start(Arc::new(Confirmer::new(node, raft.clone(), raft.peers(), time)))
+fn shared_reads(node: NodeId, raft: &RaftNode, admission: &Arc<Admission>) -> ReadIndex {
+    let admission = Arc::clone(admission);
+    ReadIndex::start(Arc::new(Confirmer::new(node, raft.clone(), raft.peers(), admission)))
 }
 
 /// Opens everything and starts Raft.
@@ -150,6 +147,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         state.clone(),
         Arc::clone(&certificates),
         observer,
+        Arc::new(Entries::new(Arc::clone(&lifecycle), state.clone())),
         Arc::new(|reason: &FatalReason| Fatal.hung_disk(&reason.to_string())),
     )
     .await
@@ -166,6 +164,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         raft.clone(),
         state.clone(),
         Arc::clone(&lifecycle),
+        Arc::clone(&verification),
         Arc::clone(&reports),
     ));
     let proposer = Arc::new(Proposer::new(
@@ -175,7 +174,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         Arc::clone(&admission),
         outcomes,
     ));
-    let reads = shared_reads(config.node.id, &raft, &state);
+    let reads = shared_reads(config.node.id, &raft, &admission);
     let authority = Arc::new(KeyringAuthority(Arc::clone(&lifecycle)));
     let core = Arc::new(Core {
         node: config.node.id,
@@ -202,8 +201,9 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         disk,
         denials: DenialLimits::default(),
         unseal_recorded: AtomicU64::new(0),
-        share_entries: RateLimit::new(limits::SHARE_ENTRIES_PER_SECOND, Instant::now()),
+        share_entries: ShareEntries::new(Instant::now()),
         audit_size,
+        searches: Semaphore::new(limits::SEARCHES_MAX),
         draining: watch::Sender::new(false),
         fatal: Fatal,
         config,

@@ -254,12 +254,20 @@ impl Cluster for ClusterService {
             ));
         }
         self.record(&caller, Operation::TransferLeader, &[facts::node(to)]).await?;
-        core.raft.transfer_leader(to).await.map_err(|error| match error {
-            RaftError::NotVoter { .. } => {
-                errors::invalid_argument("node_id", "must name another voter")
+        let transfer = core.raft.transfer_leader(to);
+        match tokio::time::timeout_at(caller.deadline().0.into(), transfer).await {
+            Ok(Ok(())) => {}
+            Ok(Err(RaftError::NotVoter { .. })) => {
+                return Err(errors::invalid_argument("node_id", "must name another voter"));
             }
-            error => errors::unavailable("NOT_TRANSFERRED", error.to_string()),
-        })?;
+            Ok(Err(error)) => {
+                return Err(errors::unavailable("NOT_TRANSFERRED", error.to_string()));
+            }
+            Err(_) => {
+                let message = "the successor has not taken over in the call's time";
+                return Err(errors::unavailable("NOT_TRANSFERRED", message));
+            }
+        }
         Ok(Response::new(v1::TransferLeaderResponse { leader_id: to.value() }))
     }
 
@@ -269,12 +277,16 @@ impl Cluster for ClusterService {
     ) -> Result<Response<v1::TakeSnapshotResponse>, Status> {
         let caller = Caller::of(&request)?;
         self.record(&caller, Operation::TakeSnapshot, &[]).await?;
-        let index = self
-            .core
-            .raft
-            .snapshot_now()
-            .await
-            .map_err(|error| errors::unavailable("NO_SNAPSHOT", error.to_string()))?;
+        // It is taken all the same where the caller's time is over first.
+        let taken =
+            tokio::time::timeout_at(caller.deadline().0.into(), self.core.raft.snapshot_now());
+        let index = match taken.await {
+            Ok(Ok(index)) => index,
+            Ok(Err(error)) => return Err(errors::unavailable("NO_SNAPSHOT", error.to_string())),
+            Err(_) => {
+                return Err(errors::unavailable("NO_SNAPSHOT", "it is not finished in time"));
+            }
+        };
         Ok(Response::new(v1::TakeSnapshotResponse { snapshot_index: index.0 }))
     }
 }

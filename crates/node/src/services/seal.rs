@@ -54,11 +54,41 @@ impl SealService {
         .await
     }
 
-    fn refuse_share(&self, reason: Reason, message: String) -> Status {
+    async fn refuse_share(&self, refusal: &ShareRefusal) -> Status {
+        let reason = reason_of(refusal);
         self.core.metrics.shares_refused.with_label_values(&[reason.text()]).inc();
         tracing::warn!(reason = reason.text(), "a share was refused");
-        self.core.ceremony.record(&self.core, Operation::SubmitShare, Some(reason), &[]);
-        errors::share_refused(reason.text(), message)
+        self.core.ceremony.record(&self.core, Operation::SubmitShare, Some(reason), &[]).await;
+        errors::share_refused(reason.text(), refusal.to_string())
+    }
+
+    /// Each share is one that was handed out, and yet the keyring stays closed:
+    /// the record is at fault, or newer than this program. The shares stay but
+    /// for the last one, which may be given again once that is mended.
+    async fn unseal_failed(
+        &self,
+        config: &barrier::SealConfig,
+        shares: Vec<Share>,
+        last: &str,
+        error: &barrier::UnsealError,
+    ) -> Status {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%error, cause, "the threshold of shares is here and does not unseal");
+        self.core.metrics.shares_refused.with_label_values(&[Reason::UnsealFailed.text()]).inc();
+        if let Ok(last) = Share::parse(last) {
+            self.core.lifecycle.put_back(config, shares, last.index());
+        }
+        let failed = Some(Reason::UnsealFailed);
+        self.core.ceremony.record(&self.core, Operation::SubmitShare, failed, &[]).await;
+        errors::precondition(
+            Reason::UnsealFailed.text(),
+            format!(
+                "the shares are right, but {error} on this node ({cause}): its keyring record is \
+                 damaged or newer than this program. Look at its log; use the program that the \
+                 other nodes run, or replace the node. The other shares are kept: give this one \
+                 again then"
+            ),
+        )
     }
 
     /// The plain records, as soon as this node's state has them: after a start
@@ -81,14 +111,14 @@ impl SealService {
         }
     }
 
-    fn take_share(&self, share: &str, records: unseal::Records) -> Result<(), Status> {
+    async fn take_share(&self, share: &str, records: unseal::Records) -> Result<(), Status> {
         let core = &self.core;
         let internal = |error: unseal::RecordsError| errors::internal(&error);
         let config = unseal::barrier_config(&records).map_err(internal)?;
-        let step = core
-            .lifecycle
-            .submit(&config, share)
-            .map_err(|refusal| self.refuse_share(reason_of(&refusal), refusal.to_string()))?;
+        let step = match core.lifecycle.submit(&config, share) {
+            Ok(step) => step,
+            Err(refusal) => return Err(self.refuse_share(&refusal).await),
+        };
         let threshold = config.scheme().threshold();
         let given = match &step {
             Step::NeedShares { missing } => threshold - missing,
@@ -99,12 +129,14 @@ impl SealService {
             facts::threshold(threshold),
             facts::seal_epoch(config.seal_epoch()),
         ];
-        core.ceremony.record(core, Operation::SubmitShare, None, &step_facts);
+        core.ceremony.record(core, Operation::SubmitShare, None, &step_facts).await;
         tracing::info!(given, threshold, "a share was taken");
         let Step::Combine(shares) = step else { return Ok(()) };
-        let unsealed =
-            barrier::unseal(shares, &config, records.revisions.keyring, &records.keyring)
-                .map_err(|error| self.refuse_share(Reason::ShareUnknown, error.to_string()))?;
+        let (revision, record) = (records.revisions.keyring, &records.keyring);
+        let unsealed = match barrier::unseal(&shares, &config, revision, record) {
+            Ok(unsealed) => unsealed,
+            Err(error) => return Err(self.unseal_failed(&config, shares, share, &error).await),
+        };
         let cluster = records.cluster;
         core.lifecycle.unsealed(|generation| Secrets { unsealed, cluster, generation });
         // A keyring that was applied since the records were read.
@@ -172,7 +204,7 @@ impl Seal for SealService {
     ) -> Result<Response<v1::SubmitShareResponse>, Status> {
         let caller = Caller::of(&request)?;
         let mut text = request.into_inner().share;
-        if !self.core.share_entries.take(Instant::now()) {
+        if !self.core.share_entries.take(caller.source_address, Instant::now()) {
             text.zeroize();
             return Err(errors::share_rate());
         }
@@ -183,12 +215,12 @@ impl Seal for SealService {
             )),
             // Whoever gives one share too many is told where the node stands,
             // and whoever gives what is no share is told that.
-            Phase::Verifying | Phase::Unsealed => Share::parse(&text)
-                .map(drop)
-                .map_err(ShareRefusal::from)
-                .map_err(|refusal| self.refuse_share(reason_of(&refusal), refusal.to_string())),
+            Phase::Verifying | Phase::Unsealed => match Share::parse(&text) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(self.refuse_share(&error.into()).await),
+            },
             Phase::Sealed => match self.records(&caller).await {
-                Ok(records) => self.take_share(&text, records),
+                Ok(records) => self.take_share(&text, records).await,
                 Err(status) => Err(status),
             },
         };
@@ -205,7 +237,7 @@ impl Seal for SealService {
         let caller = Caller::of(&request)?;
         self.require_operator(&caller, Operation::ResetUnseal).await?;
         self.core.lifecycle.forget_shares();
-        self.core.ceremony.record(&self.core, Operation::ResetUnseal, None, &[]);
+        self.core.ceremony.record(&self.core, Operation::ResetUnseal, None, &[]).await;
         let status = Some(seal_status(&self.core));
         Ok(Response::new(v1::ResetUnsealResponse { status }))
     }
@@ -217,9 +249,20 @@ impl Seal for SealService {
         let caller = Caller::of(&request)?;
         self.require_operator(&caller, Operation::Seal).await?;
         drop(caller);
-        if unseal::seal(&self.core).await {
-            tracing::warn!("sealed: every secret is wiped from this node's memory");
-            self.core.ceremony.record(&self.core, Operation::Seal, None, &[]);
+        let sealed = unseal::seal(&self.core).await;
+        if sealed.had_secrets {
+            if sealed.wiped {
+                tracing::warn!("sealed: every secret is wiped from this node's memory");
+            }
+            self.core.ceremony.record(&self.core, Operation::Seal, None, &[]).await;
+        }
+        if !sealed.wiped {
+            return Err(errors::unavailable(
+                "STILL_BORROWED",
+                "this node is sealed and answers nothing any more, but a call still holds secrets; \
+                 they are wiped when it ends: look at the node's log, and end its process if you \
+                 suspect it",
+            ));
         }
         Ok(Response::new(v1::SealNodeResponse {}))
     }

@@ -1,13 +1,12 @@
 //! Finding events: by what the leaf shows, a bounded number of leaves a page.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
+use prost::Message as _;
 use strongroom_audit::{Kind, Leaf, LeafOutcome, Operation};
 use strongroom_base::{AuditSequence, KeyId, PrincipalId, UnixMillis, limits};
-use strongroom_model::{
-    self as model, Basis, KeyReference, PrincipalReference, ReadError, RowTable,
-};
-use strongroom_state::{Order, TablesReader};
+use strongroom_model::{self as model, Basis, KeyReference, PrincipalReference, ReadError};
+use strongroom_state::{Order, TablesError, TablesReader};
 use strongroom_wire::v1;
 use tonic::Status;
 
@@ -21,7 +20,7 @@ const CHUNK: usize = 256;
 pub(super) struct Filter {
     key: Option<KeyReference>,
     principal: Option<PrincipalReference>,
-    operations: Vec<Operation>,
+    operations: BTreeSet<Operation>,
     refused: Option<bool>,
     from: UnixMillis,
     to: UnixMillis,
@@ -114,7 +113,7 @@ impl Source {
         reader: &impl TablesReader,
         range: Range<AuditSequence>,
         order: Order,
-    ) -> Result<Vec<AuditSequence>, strongroom_state::TablesError> {
+    ) -> Result<Vec<AuditSequence>, TablesError> {
         match self {
             Self::Nothing => Ok(Vec::new()),
             Self::Key(key) => strongroom_state::leaves_by_key(reader, key, range, order, CHUNK),
@@ -138,48 +137,64 @@ impl Source {
     }
 }
 
-/// Looks for a page of events.
+/// What a filter names, as of the state on which its caller was authorised.
+pub(super) struct Resolved {
+    source: Source,
+    /// Looked for among the leaves of `source`.
+    principal: Option<PrincipalId>,
+}
+
+impl Resolved {
+    /// Looks up the names in `filter`.
+    ///
+    /// # Errors
+    ///
+    /// What the rows' reader reports.
+    pub(super) fn new(basis: &Basis<'_>, filter: &Filter) -> Result<Self, ReadError> {
+        let source = Source::of(filter, basis)?;
+        let both = filter.principal.as_ref().filter(|_| filter.key.is_some());
+        let Some(principal) = both else { return Ok(Self { source, principal: None }) };
+        // Where both are asked for, the principal is looked for among the key's.
+        Ok(match model::resolve_principal(basis, principal)? {
+            Some(principal) => Self { source, principal: Some(principal) },
+            None => Self { source: Source::Nothing, principal: None },
+        })
+    }
+}
+
+/// Looks for a page of events. Reads many leaves: not on a thread that others
+/// wait for.
 pub(super) fn run(
     core: &Core,
-    basis: &Basis<'_>,
+    found: &Resolved,
     filter: &Filter,
     search: Search,
-) -> Result<Page, ReadError> {
-    let failed = |error: strongroom_state::TablesError| ReadError {
-        table: RowTable::Keys,
-        source: Box::new(error),
-    };
+) -> Result<Page, TablesError> {
     let view = core.state.latest();
     let reader = view.reader();
-    let size = AuditSequence(strongroom_state::audit_size(&reader).map_err(failed)?);
-    let source = Source::of(filter, basis)?;
-    // Where both are asked for, the principal is looked for among the key's.
-    let principal = match (&filter.key, &filter.principal) {
-        (Some(_), Some(principal)) => match model::resolve_principal(basis, principal)? {
-            Some(principal) => Some(principal),
-            None => return Ok(Page { events: Vec::new(), next: None, size }),
-        },
-        _ => None,
-    };
-    let mut range = bounds(&reader, size, filter, search).map_err(failed)?;
+    let size = AuditSequence(strongroom_state::audit_size(&reader)?);
+    let mut range = bounds(&reader, size, filter, search)?;
     let mut page = Page { events: Vec::new(), next: None, size };
-    let mut scanned = 0;
+    let (mut scanned, mut bytes) = (0, 0);
     while range.start < range.end {
-        let sequences = source.page(&reader, range.clone(), search.order).map_err(failed)?;
+        let sequences = found.source.page(&reader, range.clone(), search.order)?;
         let Some(last) = sequences.last().copied() else { return Ok(page) };
         for sequence in sequences {
-            if page.events.len() == search.limit || scanned == limits::EVENTS_SCAN_MAX {
+            if page.events.len() == search.limit
+                || scanned == limits::EVENTS_SCAN_MAX
+                || bytes >= limits::EVENTS_PAGE_BYTES_MAX
+            {
                 page.next = Some(sequence);
                 return Ok(page);
             }
             scanned += 1;
-            let Some(stored) = strongroom_state::leaf(&reader, sequence).map_err(failed)? else {
-                continue;
-            };
+            let Some(stored) = strongroom_state::leaf(&reader, sequence)? else { continue };
             let Ok(leaf) = Leaf::decode(&stored.leaf) else { continue };
-            let of_principal = principal.is_none_or(|wanted| leaf.principal == Some(wanted));
+            let of_principal = found.principal.is_none_or(|wanted| leaf.principal == Some(wanted));
             if of_principal && filter.fits(&leaf) {
-                page.events.push(event::render(core, &reader, sequence, &stored).map_err(failed)?);
+                let event = event::render(core, &reader, sequence, &stored)?;
+                bytes += event.encoded_len();
+                page.events.push(event);
             }
         }
         match search.order {
@@ -195,7 +210,7 @@ fn bounds(
     size: AuditSequence,
     filter: &Filter,
     search: Search,
-) -> Result<Range<AuditSequence>, strongroom_state::TablesError> {
+) -> Result<Range<AuditSequence>, TablesError> {
     let not_before = |time: UnixMillis| strongroom_state::first_leaf_not_before(reader, time);
     let mut start = AuditSequence(0);
     let mut end = size;
