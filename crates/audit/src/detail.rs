@@ -155,15 +155,15 @@ impl Detail {
     ///
     /// [`DetailError`], but never `Undecodable`.
     pub fn new(mut facts: Vec<Fact>) -> Result<Self, DetailError> {
+        if facts.iter().map(Fact::encoded_bytes).sum::<usize>() > Self::BYTES_MAX {
+            return Err(DetailError::TooLong);
+        }
         facts.sort_by_key(Fact::name);
         if facts.windows(2).any(|pair| pair[0].name() == pair[1].name()) {
             return Err(DetailError::Repeated);
         }
         if facts.iter().any(|fact| matches!(fact, Fact::Id(..)) != fact.name().is_id()) {
             return Err(DetailError::WrongKind);
-        }
-        if facts.iter().map(Fact::encoded_bytes).sum::<usize>() > Self::BYTES_MAX {
-            return Err(DetailError::TooLong);
         }
         Ok(Self(facts))
     }
@@ -237,6 +237,9 @@ mod tests {
         for fact in swapped {
             assert_eq!(Detail::new(vec![fact]), Err(DetailError::WrongKind));
         }
+        let most = Detail::BYTES_MAX / share.encoded_bytes();
+        assert_eq!(Detail::new(vec![share; most + 1]), Err(DetailError::TooLong));
+        assert_eq!(Detail::new(vec![share; most]), Err(DetailError::Repeated));
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! | 84 | 4 | items of a batch call; 0: no batch call |
 //! | 88 | 2 | f, number of further keys |
 //! | 90 | 2 | d, length of the detail |
-//! | 92 | 16 f | further keys, strictly ascending |
+//! | 92 | 16 f | further keys, strictly ascending, none of zeros |
 //! | | 128 or 0 | commitments, as the flags say |
 //! | | d | detail |
 
@@ -138,8 +138,8 @@ pub enum LeafError {
     #[error("{0} is outside its values")]
     Field(&'static str),
     /// More than [`FURTHER_KEYS_MAX`] further keys, or not strictly ascending, or
-    /// the first key among them.
-    #[error("the further keys are too many or out of order")]
+    /// the first key or an id of zeros among them.
+    #[error("the further keys are too many, out of order, or hold zeros or the first key")]
     FurtherKeys,
     /// The detail.
     #[error("the detail is not well formed")]
@@ -171,8 +171,8 @@ pub struct Leaf {
     pub node_time: UnixMillis,
     /// Items of a batch call; 0: no batch call.
     pub item_count: u32,
-    /// Keys that it was about beside `key`, strictly ascending, so that
-    /// look-ups by key find it; at most [`FURTHER_KEYS_MAX`].
+    /// Keys that it was about beside `key`, strictly ascending, none of zeros, so
+    /// that look-ups by key find it; at most [`FURTHER_KEYS_MAX`].
     pub further_keys: Vec<KeyId>,
     /// Commitments to the body; `None`: there is no body.
     pub commitments: Option<Commitments>,
@@ -190,11 +190,8 @@ impl Leaf {
     /// [`UnixMillis::MAX`].
     pub fn encode(&self) -> Result<Vec<u8>, LeafError> {
         let keys = &self.further_keys;
-        let ascending = keys.is_sorted_by(|one, next| one < next);
-        let repeated = self.key.is_some_and(|key| keys.binary_search(&key).is_ok());
-        if keys.len() > FURTHER_KEYS_MAX || !ascending || repeated {
-            return Err(LeafError::FurtherKeys);
-        }
+        let further: Vec<[u8; 16]> = keys.iter().map(|key| *key.as_bytes()).collect();
+        check_further(&further, self.key.as_ref().map(KeyId::as_bytes))?;
         let (outcome, reason) = match self.outcome {
             LeafOutcome::Success => (1, 0),
             LeafOutcome::Refused(reason) => (2, reason.number()),
@@ -310,12 +307,7 @@ impl<'a> LeafIndexes<'a> {
         }
         let (further, _) = rest[..16 * further].as_chunks();
         let key = field(header, 40);
-        if further.len() > FURTHER_KEYS_MAX
-            || !further.is_sorted_by(|one, next| one < next)
-            || further.binary_search(&key).is_ok()
-        {
-            return Err(LeafError::FurtherKeys);
-        }
+        check_further(further, Some(&key))?;
         Ok(Self {
             principal: some(field(header, 24)).map(PrincipalId::from_bytes),
             key: some(key).map(KeyId::from_bytes),
@@ -334,6 +326,16 @@ impl<'a> LeafIndexes<'a> {
 #[must_use]
 pub fn committed_leaf_hash(sequence: AuditSequence, stamp: UnixMillis, leaf: &[u8]) -> Hash {
     leaf_hash(&[&sequence.0.to_be_bytes(), &stamp.0.to_be_bytes(), leaf])
+}
+
+/// Requires what `further_keys` promises, beside `key`.
+fn check_further(further: &[[u8; 16]], key: Option<&[u8; 16]>) -> Result<(), LeafError> {
+    // Ascending, so that zeros would come first.
+    let sound = further.len() <= FURTHER_KEYS_MAX
+        && further.is_sorted_by(|one, next| one < next)
+        && further.first() != Some(&[0; 16])
+        && key.is_none_or(|key| further.binary_search(key).is_err());
+    if sound { Ok(()) } else { Err(LeafError::FurtherKeys) }
 }
 
 /// The `N` bytes at `offset` of the header.

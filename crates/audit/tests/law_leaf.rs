@@ -86,12 +86,15 @@ fn leaves_that_would_read_otherwise_are_not_written() {
     let (_, leaf) = frozen().remove(1);
     let keys =
         |count: u8| (1..=count).map(|byte| KeyId::from_bytes([byte; 16])).collect::<Vec<_>>();
-    let further = LeafError::FurtherKeys;
+    let (further, zeros) = (LeafError::FurtherKeys, KeyId::from_bytes([0; 16]));
     for (changed, error) in [
         (Leaf { further_keys: keys(255), ..leaf.clone() }, further),
         (Leaf { further_keys: vec![keys(1)[0]; 2], ..leaf.clone() }, further),
         (Leaf { further_keys: keys(2).into_iter().rev().collect(), ..leaf.clone() }, further),
         (Leaf { further_keys: vec![leaf.key.unwrap()], ..leaf.clone() }, further),
+        (Leaf { further_keys: vec![zeros], ..leaf.clone() }, further),
+        (Leaf { further_keys: vec![zeros, keys(1)[0]], ..leaf.clone() }, further),
+        (Leaf { further_keys: vec![zeros], key: None, ..leaf.clone() }, further),
         (
             Leaf { principal: Some(PrincipalId::from_bytes([0; 16])), ..leaf.clone() },
             LeafError::Field("principal"),
@@ -104,6 +107,18 @@ fn leaves_that_would_read_otherwise_are_not_written() {
         (Leaf { node_time: UnixMillis(u64::MAX), ..leaf.clone() }, LeafError::Field("node time")),
     ] {
         assert_eq!(changed.encode(), Err(error));
+    }
+}
+
+#[test]
+fn zeros_among_the_further_keys_are_not_read_whether_there_is_a_first_key_or_not() {
+    let (_, leaf) = frozen().remove(1);
+    for key in [leaf.key, None] {
+        let mut bytes = Leaf { key, ..leaf.clone() }.encode().unwrap();
+        // The first of the further keys, right behind the header.
+        bytes[92..108].fill(0);
+        assert_eq!(LeafIndexes::parse(&bytes), Err(LeafError::FurtherKeys));
+        assert_eq!(Leaf::decode(&bytes), Err(LeafError::FurtherKeys));
     }
 }
 
@@ -199,11 +214,58 @@ prop_compose! {
     }
 }
 
+/// What may befall an encoding. Whole ids and few bits, so that much of what comes
+/// of it is a leaf again.
+#[derive(Clone, Debug)]
+enum Edit {
+    Flip(prop::sample::Index, u8),
+    Overwrite(prop::sample::Index, [u8; 16]),
+    Insert(prop::sample::Index, Vec<u8>),
+    Remove(prop::sample::Index, usize),
+}
+
+impl Edit {
+    fn apply(self, bytes: &mut Vec<u8>) {
+        // Never empty: a leaf is longer than what its edits remove.
+        let len = bytes.len();
+        match self {
+            Self::Flip(at, bit) => bytes[at.index(len)] ^= 1_u8 << bit,
+            Self::Overwrite(at, with) => {
+                let at = at.index(len);
+                let end = len.min(at + with.len());
+                bytes[at..end].copy_from_slice(&with[..end - at]);
+            }
+            Self::Insert(at, more) => {
+                let at = at.index(len);
+                bytes.splice(at..at, more);
+            }
+            Self::Remove(at, count) => {
+                let at = at.index(len);
+                bytes.drain(at..len.min(at + count));
+            }
+        }
+    }
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (at(), 0..8_u8).prop_map(|(at, bit)| Edit::Flip(at, bit)),
+        4 => (at(), any::<[u8; 16]>()).prop_map(|(at, with)| Edit::Overwrite(at, with)),
+        1 => (at(), prop::collection::vec(any::<u8>(), 1..20))
+            .prop_map(|(at, more)| Edit::Insert(at, more)),
+        1 => (at(), 1..20_usize).prop_map(|(at, count)| Edit::Remove(at, count)),
+    ]
+}
+
 proptest! {
     #[test]
-    fn any_bytes_are_refused_or_are_the_one_encoding(
-        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    fn edited_bytes_are_refused_or_are_the_one_encoding(
+        leaf in leaf(),
+        edits in prop::collection::vec(edit(), 0..4),
     ) {
+        let mut bytes = leaf.encode().unwrap();
+        edits.into_iter().for_each(|edit| edit.apply(&mut bytes));
         if let Ok(leaf) = Leaf::decode(&bytes) {
             prop_assert_eq!(leaf.encode(), Ok(bytes));
         }

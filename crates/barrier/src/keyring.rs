@@ -45,10 +45,10 @@ pub enum RowError {
     Open(#[from] OpenError),
 }
 
-/// The keyring holds as many epochs as it may; unused ones must be dropped
-/// before it rotates again.
+/// The keyring holds as many barrier epochs as it may; unused ones must be
+/// dropped before it rotates again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the keyring holds {KEYRING_EPOCHS_MAX} epochs: drop unused ones first")]
+#[error("the keyring holds {KEYRING_EPOCHS_MAX} barrier epochs: drop unused ones first")]
 pub struct KeyringFull;
 
 /// Why an epoch can't be dropped. (Whether anything is still sealed under it is
@@ -65,6 +65,11 @@ pub enum DropEpochError {
 }
 
 /// All keys but the root key.
+///
+/// Rows are rewritten, so that an old barrier epoch can be emptied and dropped.
+/// Bodies are not: an audit epoch that was used stays as long as its bodies. So
+/// full audit keys must not keep the barrier from rotating, and the newest audit
+/// key then goes on.
 ///
 /// Invariants: at least one barrier key and one audit key, at most
 /// [`KEYRING_EPOCHS_MAX`] of each; epochs count from 1 and are never used
@@ -90,20 +95,23 @@ impl Keyring {
     }
 
     /// This keyring with one more epoch of barrier and audit keys, under which
-    /// everything is sealed from then on. Index and batch key stay.
+    /// everything is sealed from then on; where there are [`KEYRING_EPOCHS_MAX`]
+    /// audit keys, of barrier keys only. Index and batch key stay.
     ///
     /// # Errors
     ///
-    /// [`KeyringFull`].
+    /// [`KeyringFull`] where there are as many barrier keys.
     pub fn rotate(&self, entropy: &mut impl Entropy) -> Result<Self, KeyringFull> {
-        if self.barrier.len().max(self.audit.len()) >= KEYRING_EPOCHS_MAX {
+        if self.barrier.len() >= KEYRING_EPOCHS_MAX {
             return Err(KeyringFull);
         }
         let mut rotated = self.duplicate();
         let epoch = self.barrier_epoch().next();
         rotated.barrier.insert(epoch, BarrierKey::generate(entropy));
-        let epoch = self.audit_epoch().next();
-        rotated.audit.insert(epoch, AuditKey::generate(entropy));
+        if self.audit.len() < KEYRING_EPOCHS_MAX {
+            let epoch = self.audit_epoch().next();
+            rotated.audit.insert(epoch, AuditKey::generate(entropy));
+        }
         Ok(rotated)
     }
 

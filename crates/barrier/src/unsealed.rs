@@ -76,8 +76,8 @@ impl Unsealed {
         self.revision
     }
 
-    /// The record of a keyring with one more epoch, to be stored under
-    /// `revision`. Changes nothing here: the node adopts the record once it is
+    /// The record of a keyring with one more epoch ([`Keyring::rotate`]), to be
+    /// stored under `revision`. Changes nothing here: the node adopts the record once it is
     /// committed ([`Unsealed::adopt`]), its own no differently from another's.
     ///
     /// # Errors

@@ -103,6 +103,23 @@ proptest! {
 }
 
 #[test]
+fn keyrings_with_any_key_of_their_own_are_told_apart() {
+    let first = |seed| Keyring::generate(&mut Counted(seed));
+    let rotated = |seed| first(1).rotate(&mut Counted(seed)).unwrap();
+    assert!(same_keys(&rotated(2), &rotated(2)));
+    assert!(!same_keys(&first(1), &first(2)), "every key");
+    assert!(!same_keys(&rotated(2), &rotated(3)), "the newest barrier and audit keys");
+    // The same epochs, index and batch key, and newest keys: an older one differs.
+    let older = |seed| rotated(seed).rotate(&mut Counted(9)).unwrap();
+    assert!(same_keys(&older(2), &older(2)));
+    assert!(!same_keys(&older(2), &older(3)), "barrier and audit keys of epoch 2");
+    let without_audit = |seed| older(seed).drop_audit_epoch(BarrierEpoch(2)).ok().unwrap();
+    assert!(!same_keys(&without_audit(2), &without_audit(3)), "the barrier key of epoch 2");
+    let without_barrier = |seed| older(seed).drop_barrier_epoch(BarrierEpoch(2)).ok().unwrap();
+    assert!(!same_keys(&without_barrier(2), &without_barrier(3)), "the audit key of epoch 2");
+}
+
+#[test]
 fn a_row_of_an_epoch_not_held_is_told_from_a_damaged_one() {
     let mut entropy = Counted(1);
     let old = Keyring::generate(&mut entropy);

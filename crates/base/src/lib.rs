@@ -14,3 +14,7 @@ pub use ids::{
 };
 pub use raft::{BarrierEpoch, BootId, LogIndex, Revision, SealEpoch, Term};
 pub use time::UnixMillis;
+
+/// Compiled anew when another checkout is built in the same build directory
+/// (`.cargo/config.toml`). None without that file: a vendored copy of the crate.
+const _: Option<&str> = option_env!("STRONGROOM_CHECKOUT");

@@ -37,6 +37,9 @@ static ALLOCATOR: strongroom_node::WipingAllocator<mimalloc::MiMalloc> =
     strongroom_node::WipingAllocator(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
+    // Before any secret: shares and tokens pass through the other commands too.
+    // Of what the system refuses the server says so itself.
+    strongroom_node::harden_process();
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return misused(&error),

@@ -56,7 +56,8 @@ pub enum FormatError {
 ///
 /// Protobuf drops what it doesn't know; a node that dropped a field of a newer
 /// format would act on half a message. The canonical encoding of what was
-/// understood must therefore be as long as what was read.
+/// understood must therefore be what was read, byte for byte: lengths alone may
+/// agree by chance, or by intent.
 ///
 /// # Errors
 ///
@@ -64,7 +65,8 @@ pub enum FormatError {
 /// as the name.
 pub fn decode<M: Message + Default>(message: &'static str, bytes: &[u8]) -> Result<M, FormatError> {
     let decoded = M::decode(bytes).map_err(|_| FormatError::Undecodable { message })?;
-    if decoded.encoded_len() == bytes.len() {
+    // Lengths first: they cost no second copy.
+    if decoded.encoded_len() == bytes.len() && encode(&decoded) == bytes {
         Ok(decoded)
     } else {
         Err(FormatError::Unknown { message })
@@ -94,7 +96,7 @@ pub fn version(what: &'static str, found: u32, known: u32) -> Result<u32, Format
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{HashPoint, UnsealMarkRecord};
+    use crate::store::{Batch, HashPoint, Transaction, UnsealMarkRecord};
 
     #[test]
     fn unknown_fields_are_refused() {
@@ -102,6 +104,29 @@ mod tests {
         assert_eq!(decode::<HashPoint>("HashPoint", &bytes).unwrap().nonce, 2);
         bytes.extend_from_slice(&[0x78, 1]); // field 15, varint 1
         let unknown = FormatError::Unknown { message: "HashPoint" };
+        assert_eq!(decode::<HashPoint>("HashPoint", &bytes), Err(unknown));
+    }
+
+    #[test]
+    fn an_unknown_field_in_the_room_that_another_encoding_leaves_is_refused() {
+        let transaction = Transaction { reads: vec![5], ..Transaction::default() };
+        let batch = Batch { transactions: vec![transaction; 2], ..Batch::default() };
+        let canonical: [u8; 10] = [0x32, 3, 0x12, 1, 5, 0x32, 3, 0x12, 1, 5];
+        assert_eq!(encode(&batch), canonical);
+        // `reads` unpacked is a byte shorter each time; then field 15, varint 1.
+        let bytes: [u8; 10] = [0x32, 2, 0x10, 5, 0x32, 2, 0x10, 5, 0x78, 1];
+        assert_eq!(Batch::decode(&bytes[..]), Ok(batch), "what a lenient decoder makes of it");
+        assert_eq!(bytes.len(), canonical.len());
+        let unknown = FormatError::Unknown { message: "Batch" };
+        assert_eq!(decode::<Batch>("Batch", &bytes), Err(unknown));
+        assert_eq!(decode::<Batch>("Batch", &bytes[..8]), Err(unknown), "unpacked alone");
+    }
+
+    #[test]
+    fn fields_out_of_order_are_refused() {
+        let bytes: [u8; 4] = [0x10, 2, 0x08, 1];
+        let unknown = FormatError::Unknown { message: "HashPoint" };
+        assert_eq!(HashPoint::decode(&bytes[..]), Ok(HashPoint { node_id: 1, nonce: 2 }));
         assert_eq!(decode::<HashPoint>("HashPoint", &bytes), Err(unknown));
     }
 

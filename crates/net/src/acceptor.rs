@@ -20,10 +20,12 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
     connection::{ConnectInfo, TlsConn},
+    credentials::{Credentials, validity},
     handshake::{self, ALPN_HTTP2, HandshakeError},
     identity::PeerIdentity,
     stats::{AcceptorStats, OpenGuard},
@@ -157,10 +159,10 @@ impl Incoming {
             AcceptorStats::add(&self.stats.handshake_failed);
             return;
         };
-        let config = Arc::clone(self.store.current().server_config(self.listener));
+        let (credentials, listener) = (self.store.current(), self.listener);
         let timeout = self.timeout();
         self.handshakes.spawn(async move {
-            let work = shake_hands(TlsAcceptor::from(config), tcp, remote, open);
+            let work = shake_hands(&credentials, listener, tcp, remote, open);
             match tokio::time::timeout(timeout, work).await {
                 Ok(result) => result,
                 Err(_) => Err(HandshakeError::Timeout {
@@ -254,13 +256,15 @@ impl Stream for Incoming {
     }
 }
 
-/// Takes one connection through its handshake.
+/// Takes one connection through its handshake under `credentials`.
 pub(crate) async fn shake_hands(
-    acceptor: TlsAcceptor,
+    credentials: &Credentials,
+    listener: Listener,
     tcp: TcpStream,
     remote: SocketAddr,
     open: OpenGuard,
 ) -> Result<TlsConn, HandshakeError> {
+    let acceptor = TlsAcceptor::from(Arc::clone(credentials.server_config(listener)));
     let stream = acceptor.accept(tcp).await?;
     let session = stream.get_ref().1;
     if session.alpn_protocol() != Some(ALPN_HTTP2) {
@@ -268,11 +272,16 @@ pub(crate) async fn shake_hands(
     }
     // The verifier read the same bytes; a listener that requires a certificate
     // does not get here without one.
-    let identity = match session.peer_certificates().and_then(<[_]>::first) {
-        Some(certificate) => Some(Arc::new(PeerIdentity::from_certificate(certificate)?)),
-        None => None,
+    let (identity, not_after, end) = match session.peer_certificates().and_then(<[_]>::first) {
+        Some(certificate) => {
+            let identity = PeerIdentity::from_certificate(certificate)?;
+            let (_, not_after) = validity(certificate)?;
+            (Some(Arc::new(identity)), Some(not_after), credentials.trust().child_token())
+        }
+        None => (None, None, CancellationToken::new()),
     };
-    Ok(TlsConn::new(stream, ConnectInfo { remote, identity }, open))
+    let info = ConnectInfo::new(remote, identity).ended_by(end);
+    Ok(TlsConn::new(stream, info, not_after, open))
 }
 
 impl LogLimit {

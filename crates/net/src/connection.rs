@@ -8,14 +8,16 @@ use std::{
     task::{Context, Poll},
 };
 
+use strongroom_base::UnixMillis;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use crate::{identity::PeerIdentity, stats::OpenGuard};
+use crate::{ending::Ending, identity::PeerIdentity, stats::OpenGuard};
 
 /// Who is at the other end; tonic puts it into each request's extensions.
 #[derive(Clone, Debug)]
@@ -25,20 +27,53 @@ pub struct ConnectInfo {
     /// The verified identity. Always a node of the cluster on a peer listener;
     /// absent on a client listener when no certificate was presented.
     pub identity: Option<Arc<PeerIdentity>>,
+    end: CancellationToken,
+}
+
+impl ConnectInfo {
+    /// What is known of a connection, without one: nothing listens to
+    /// [`ConnectInfo::end`].
+    #[must_use]
+    pub fn new(remote: SocketAddr, identity: Option<Arc<PeerIdentity>>) -> Self {
+        Self { remote, identity, end: CancellationToken::new() }
+    }
+
+    /// The same, of a connection that `end` ends.
+    pub(crate) fn ended_by(self, end: CancellationToken) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Ends the connection: calls under way on it fail, others are not touched.
+    /// Does not wait; a second time changes nothing.
+    pub fn end(&self) {
+        self.end.cancel();
+    }
 }
 
 /// A TLS connection whose handshake is over and whose peer was let in.
+///
+/// Ends by itself, with an error of [`io::ErrorKind::ConnectionAborted`], when
+/// the peer's certificate has ended, when a CA is taken out of the set under
+/// which the peer was verified, and by [`ConnectInfo::end`]. A peer that showed
+/// no certificate proved nothing: only the last ends it.
 #[derive(Debug)]
 pub struct TlsConn {
-    stream: TlsStream<TcpStream>,
+    stream: Ending<TlsStream<TcpStream>>,
     info: ConnectInfo,
     /// Keeps the connection counted.
     _open: OpenGuard,
 }
 
 impl TlsConn {
-    pub(crate) fn new(stream: TlsStream<TcpStream>, info: ConnectInfo, open: OpenGuard) -> Self {
-        Self { stream, info, _open: open }
+    /// A connection that ends when `not_after` (if any) is past, or by the token
+    /// of `info`.
+    pub(crate) fn new(
+        stream: TlsStream<TcpStream>,
+        info: ConnectInfo,
+        not_after: Option<UnixMillis>,
+        open: OpenGuard,
+    ) -> Self {
+        Self { stream: Ending::new(stream, not_after, info.end.clone()), info, _open: open }
     }
 
     /// Who is at the other end.

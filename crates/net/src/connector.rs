@@ -18,12 +18,17 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::Service;
 
 use crate::{
+    credentials::validity,
+    ending::Ending,
     handshake::{self, ALPN_HTTP2, HandshakeError},
     store::CertStore,
 };
 
 /// A connection to a peer, as hyper uses it.
-pub type PeerStream = TokioIo<TlsStream<TcpStream>>;
+///
+/// Ends by itself when the peer's certificate has ended, and when a CA is taken
+/// out of the set under which the peer was verified.
+pub type PeerStream = TokioIo<Ending<TlsStream<TcpStream>>>;
 
 /// Idle time after which the kernel asks whether the peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -116,13 +121,17 @@ impl Connector {
         &self,
         tcp: TcpStream,
         uri: &Uri,
-    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-        let config = handshake::client_config(&self.store.current(), self.node)?;
+    ) -> Result<Ending<TlsStream<TcpStream>>, HandshakeError> {
+        let credentials = self.store.current();
+        let config = handshake::client_config(&credentials, self.node)?;
         let tls = TlsConnector::from(Arc::new(config)).connect(server_name(uri), tcp).await?;
-        if tls.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+        let session = tls.get_ref().1;
+        if session.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err(HandshakeError::NoHttp2);
         }
-        Ok(tls)
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let (_, not_after) = validity(certificate.ok_or(HandshakeError::NoCertificate)?)?;
+        Ok(Ending::new(tls, Some(not_after), credentials.trust().child_token()))
     }
 }
 

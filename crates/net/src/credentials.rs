@@ -1,9 +1,10 @@
 //! One consistent set of certificate, private key and CA certificates.
 //!
 //! A set is complete or isn't made: the key belongs to the certificate, the
-//! certificate names an identity and chains to the CA file. Validity in time is
-//! left to those who verify it, so that a node whose clock is off says so in
-//! its log and still starts.
+//! certificate names an identity and chains to the CA file. A CA certificate
+//! that has ended is not trusted: no verifier looks at the time of what it
+//! trusts. The validity of the node's own certificate is left to those who verify
+//! it, so that a node whose clock is off says so in its log and still starts.
 
 use std::{
     fmt,
@@ -14,17 +15,22 @@ use std::{
     time::Duration,
 };
 
-use rustls::{RootCertStore, ServerConfig, sign::CertifiedKey};
+use rustls::{
+    CertificateError, RootCertStore, ServerConfig, crypto::aws_lc_rs::sign::any_supported_type,
+    sign::CertifiedKey,
+};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, UnixTime,
     pem::{self, PemObject as _},
 };
 use strongroom_base::UnixMillis;
+use tokio_util::sync::CancellationToken;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
 use crate::{
     acceptor::Listener,
+    clock::{date, now},
     handshake,
     identity::{IdentityError, PeerIdentity, Role},
     verify,
@@ -40,8 +46,9 @@ pub struct TlsPaths {
     pub cert: PathBuf,
     /// Its private key: PKCS #8, SEC 1 or PKCS #1.
     pub key: PathBuf,
-    /// The CA certificates that peers and clients are verified against. Two
-    /// stand here while the CA is being replaced.
+    /// The CA certificates that peers and clients are verified against; those
+    /// that have ended are left out. Two stand here while the CA is being
+    /// replaced.
     pub ca: PathBuf,
 }
 
@@ -107,6 +114,23 @@ pub enum LoadError {
         /// What the TLS library found.
         source: rustls::Error,
     },
+    /// Every CA certificate has ended, as far as the clock of this machine can
+    /// be believed.
+    #[error("no CA certificate in {} is valid any more: {subject} ended on {}", path.display(), date(*ended))]
+    CaEnded {
+        /// The file.
+        path: PathBuf,
+        /// Subject of the certificate that ended last.
+        subject: String,
+        /// When it ended.
+        ended: UnixMillis,
+    },
+    /// A validity that no moment lies in.
+    #[error("the certificate in {} ends before it begins", path.display())]
+    Validity {
+        /// The file.
+        path: PathBuf,
+    },
     /// The certificate names no identity.
     #[error("{}: the certificate names no identity of this product", path.display())]
     Identity {
@@ -161,6 +185,8 @@ impl LoadError {
             | Self::NoKey { path }
             | Self::Key { path, .. }
             | Self::Ca { path, .. }
+            | Self::CaEnded { path, .. }
+            | Self::Validity { path }
             | Self::Identity { path, .. }
             | Self::IdentityChanged { path, .. }
             | Self::NotValidNow { path } => Some(path),
@@ -178,8 +204,20 @@ pub struct Credentials {
     not_after: UnixMillis,
     key: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
+    cas: CaTimes,
+    /// Cancelled when one of the CAs is trusted no longer.
+    trust: CancellationToken,
     peer: Arc<ServerConfig>,
     client: Arc<ServerConfig>,
+}
+
+/// What the clock said of the CA file.
+#[derive(Clone, Copy)]
+struct CaTimes {
+    /// Certificates left out because they have ended.
+    ended: usize,
+    /// First end of one that is trusted.
+    next_end: UnixMillis,
 }
 
 impl fmt::Debug for Credentials {
@@ -200,13 +238,17 @@ impl Credentials {
     pub fn load(paths: &TlsPaths) -> Result<Self, LoadError> {
         let chain = read_certificates(&paths.cert)?;
         let key = read_key(&paths.key)?;
-        let roots = Arc::new(read_roots(&paths.ca)?);
-        let key = Arc::new(pair(chain, key, paths)?);
+        let (roots, cas) = read_roots(&paths.ca, now())?;
+        let roots = Arc::new(roots);
+        let key = Arc::new(pair(chain, &key, paths)?);
         let leaf = &key.cert[0];
         let identity = PeerIdentity::from_certificate(leaf)
             .map_err(|source| LoadError::Identity { path: paths.cert.clone(), source })?;
         let (not_before, not_after) = validity(leaf)
             .map_err(|source| LoadError::Identity { path: paths.cert.clone(), source })?;
+        if not_before > not_after {
+            return Err(LoadError::Validity { path: paths.cert.clone() });
+        }
         require_chain(&key.cert, &roots, &identity, (not_before, not_after)).map_err(|source| {
             LoadError::NotFromCa { cert: paths.cert.clone(), ca: paths.ca.clone(), source }
         })?;
@@ -223,6 +265,8 @@ impl Credentials {
             not_after,
             key,
             roots,
+            cas,
+            trust: CancellationToken::new(),
         })
     }
 
@@ -256,6 +300,30 @@ impl Credentials {
 
     pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
+    }
+
+    /// CA certificates of the file that are not trusted, because they have ended.
+    pub(crate) fn cas_ended(&self) -> usize {
+        self.cas.ended
+    }
+
+    /// First end of a CA certificate that is trusted.
+    pub(crate) fn next_ca_end(&self) -> UnixMillis {
+        self.cas.next_end
+    }
+
+    /// Lives as long as every CA of this set is trusted: what ends a connection
+    /// whose peer was verified under it is a child of this.
+    pub(crate) fn trust(&self) -> &CancellationToken {
+        &self.trust
+    }
+
+    /// Goes on with the trust of `before`, where every CA that was trusted there
+    /// still is: each chain that was verified would be again.
+    pub(crate) fn go_on_from(&mut self, before: &Self) {
+        if before.roots.roots.iter().all(|ca| self.roots.roots.contains(ca)) {
+            self.trust = before.trust.clone();
+        }
     }
 
     pub(crate) fn server_config(&self, listener: Listener) -> &Arc<ServerConfig> {
@@ -293,30 +361,53 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadEr
     Ok(certificates)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError> {
+/// Reads a key whose DER is wiped afterwards. The text that the PEM decoder keeps
+/// meanwhile is its own.
+fn read_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, LoadError> {
     let bytes = read(path)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| match source {
+    PrivateKeyDer::from_pem_slice(&bytes).map(Zeroizing::new).map_err(|source| match source {
         pem::Error::NoItemsFound => LoadError::NoKey { path: path.to_owned() },
         source => LoadError::Pem { path: path.to_owned(), source },
     })
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, LoadError> {
+/// Reads the CA certificates that have not ended at `now`: at least one.
+fn read_roots(path: &Path, now: UnixMillis) -> Result<(RootCertStore, CaTimes), LoadError> {
+    let refused = |source| LoadError::Ca { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
+    let mut times = CaTimes { ended: 0, next_end: UnixMillis::MAX };
+    let mut last_ended: Option<(UnixMillis, String)> = None;
     for certificate in read_certificates(path)? {
-        roots.add(certificate).map_err(|source| LoadError::Ca { path: path.to_owned(), source })?;
+        let not_after = {
+            let (_, parsed) = X509Certificate::from_der(&certificate)
+                .map_err(|_| refused(CertificateError::BadEncoding.into()))?;
+            let (_, not_after) = times_of(&parsed);
+            if not_after < now && last_ended.as_ref().is_none_or(|(last, _)| *last < not_after) {
+                last_ended = Some((not_after, parsed.subject().to_string()));
+            }
+            not_after
+        };
+        if not_after < now {
+            times.ended += 1;
+        } else {
+            times.next_end = times.next_end.min(not_after);
+            roots.add(certificate).map_err(refused)?;
+        }
     }
-    Ok(roots)
+    match last_ended {
+        Some((ended, subject)) if roots.is_empty() => {
+            Err(LoadError::CaEnded { path: path.to_owned(), subject, ended })
+        }
+        _ => Ok((roots, times)),
+    }
 }
 
 fn pair(
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: &PrivateKeyDer<'static>,
     paths: &TlsPaths,
 ) -> Result<CertifiedKey, LoadError> {
-    let key = handshake::provider()
-        .key_provider
-        .load_private_key(key)
+    let key = any_supported_type(key)
         .map_err(|source| LoadError::Key { path: paths.key.clone(), source })?;
     let pair = CertifiedKey::new(chain, key);
     pair.keys_match().map_err(|error| match error {
@@ -328,13 +419,22 @@ fn pair(
     Ok(pair)
 }
 
-fn validity(leaf: &CertificateDer<'_>) -> Result<(UnixMillis, UnixMillis), IdentityError> {
-    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| IdentityError::Unparsable)?;
-    let validity = parsed.validity();
+/// First and last moment at which a certificate is valid.
+pub(crate) fn validity(
+    certificate: &CertificateDer<'_>,
+) -> Result<(UnixMillis, UnixMillis), IdentityError> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unparsable)?;
+    Ok(times_of(&parsed))
+}
+
+/// As [`validity`], of a certificate already parsed.
+pub(crate) fn times_of(certificate: &X509Certificate<'_>) -> (UnixMillis, UnixMillis) {
+    let validity = certificate.validity();
     // Years before 1970 count as 1970: no clock of ours shows them.
     let millis =
         |seconds: i64| UnixMillis(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
-    Ok((millis(validity.not_before.timestamp()), millis(validity.not_after.timestamp())))
+    (millis(validity.not_before.timestamp()), millis(validity.not_after.timestamp()))
 }
 
 /// Finds the mix-ups of set-up (another CA's certificate, a server certificate
@@ -354,3 +454,6 @@ fn require_chain(
     }
     verify::require_client(leaf, intermediates, roots, at)
 }
+
+#[cfg(test)]
+mod tests;

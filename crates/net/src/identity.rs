@@ -207,6 +207,8 @@ impl FromStr for PeerIdentity {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CLUSTER: &str = "6f1d3c0a-7b5e-4f3a-9c2d-1a2b3c4d5e6f";
@@ -270,12 +272,30 @@ mod tests {
         }
     }
 
-    proptest::proptest! {
+    /// The part of an identity's URI behind the cluster.
+    fn holder() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (1..=u64::from(u32::MAX)).prop_map(|node| format!("node/{node}")),
+            "client/[A-Za-z0-9+=,.@_-]{1,64}",
+            "operator/[A-Za-z0-9+=,.@_-]{1,64}",
+        ]
+    }
+
+    proptest! {
         #[test]
-        fn reading_is_total_and_has_one_spelling(tail in "[ -~]{0,80}") {
-            let uri = format!("{PREFIX}{CLUSTER}/{tail}");
+        fn reading_is_total_and_has_one_spelling(
+            holder in holder(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), "[ -~]{0,2}"), 0..3),
+        ) {
+            let mut uri = format!("{PREFIX}{CLUSTER}/{holder}");
+            prop_assert!(uri.parse::<PeerIdentity>().is_ok());
+            // Each puts none, one or two characters in the place of one.
+            for (at, with) in edits {
+                let at = at.index(uri.len());
+                uri.replace_range(at..=at, &with);
+            }
             if let Ok(identity) = uri.parse::<PeerIdentity>() {
-                proptest::prop_assert_eq!(identity.to_string(), uri);
+                prop_assert_eq!(identity.to_string(), uri);
             }
         }
     }

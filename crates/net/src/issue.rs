@@ -5,8 +5,9 @@
 //! with the identities of [`PeerIdentity`].
 //!
 //! Keys are ECDSA P-256. Certificates begin 24 hours early, so that clocks that
-//! disagree don't refuse them. Files appear complete or not at all, private keys
-//! with mode 0600, and nothing is overwritten.
+//! disagree don't refuse them, and end with the CA at the latest. Files appear
+//! complete or not at all, private keys with mode 0600, and nothing is
+//! overwritten.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,11 +23,15 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use strongroom_base::{ClusterId, NodeId};
+use strongroom_base::{ClusterId, NodeId, UnixMillis};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
-use crate::identity::{IdentityError, PeerIdentity, Role};
+use crate::{
+    clock::{date, now},
+    credentials::times_of,
+    identity::{IdentityError, PeerIdentity, Role},
+};
 
 const CA_CERT: &str = "ca.pem";
 const CA_KEY: &str = "ca-key.pem";
@@ -57,6 +62,14 @@ pub enum IssueError {
     NotDevelopmentCa {
         /// The file.
         path: PathBuf,
+    },
+    /// The CA has ended, and so would whatever it issued.
+    #[error("the CA in {} ended on {}: make a new one", path.display(), date(*ended))]
+    CaEnded {
+        /// Its certificate's file.
+        path: PathBuf,
+        /// When it ended.
+        ended: UnixMillis,
     },
     /// The CA's key is another CA's.
     #[error("the private key in {} does not belong to the CA beside it", path.display())]
@@ -96,9 +109,22 @@ impl Validity {
     pub fn days(now: SystemTime, days: u32) -> Self {
         Self { not_before: now - DAY, not_after: now + DAY * days }
     }
+
+    /// Both moments in whole seconds since 1970.
+    fn seconds(self) -> Result<(Duration, Duration), IssueError> {
+        // Dates of X.509 end with the year 9999 (RFC 5280, section 4.1.2.5).
+        const LAST_SECOND: u64 = 253_402_300_799;
+        let seconds = |time: SystemTime| match time.duration_since(UNIX_EPOCH) {
+            Ok(since) if since.as_secs() <= LAST_SECOND => Ok(Duration::from_secs(since.as_secs())),
+            _ => Err(IssueError::Validity),
+        };
+        let (from, to) = (seconds(self.not_before)?, seconds(self.not_after)?);
+        if from < to { Ok((from, to)) } else { Err(IssueError::Validity) }
+    }
 }
 
-/// Where a server is found by clients, who do check host names.
+/// Names of its host that a server's certificate carries: for clients of other
+/// makes. Ours, and nodes, look at the identity alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// DNS names.
@@ -120,6 +146,7 @@ pub struct IssuedFiles {
 pub struct DevelopmentCa {
     cluster: ClusterId,
     cert: PathBuf,
+    not_after: UnixMillis,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -135,6 +162,7 @@ impl DevelopmentCa {
         validity: Validity,
     ) -> Result<Self, IssueError> {
         let mut params = params(&format!("Strongroom development CA of {cluster}"), validity)?;
+        let (_, not_after) = validity.seconds()?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.subject_alt_names.push(uri(format!("{CA_URI}{cluster}"))?);
@@ -142,14 +170,16 @@ impl DevelopmentCa {
         let certificate = params.self_signed(&key).map_err(IssueError::Certificate)?;
         let files = IssuedFiles { cert: directory.join(CA_CERT), key: directory.join(CA_KEY) };
         write_pair(&files, &certificate.pem(), &key)?;
-        Ok(Self { cluster, cert: files.cert, issuer: Issuer::new(params, key) })
+        let issuer = Issuer::new(params, key);
+        Ok(Self { cluster, cert: files.cert, not_after: millis(not_after), issuer })
     }
 
     /// Opens the CA that [`DevelopmentCa::create`] made in `directory`.
     ///
     /// # Errors
     ///
-    /// [`IssueError`] names the file that is missing or not the CA's.
+    /// [`IssueError`] names the file that is missing or not the CA's;
+    /// [`IssueError::CaEnded`].
     pub fn load(directory: &Path) -> Result<Self, IssueError> {
         let (cert, key_path) = (directory.join(CA_CERT), directory.join(CA_KEY));
         let not_ours = || IssueError::NotDevelopmentCa { path: cert.clone() };
@@ -163,8 +193,11 @@ impl DevelopmentCa {
             return Err(IssueError::KeyMismatch { path: key_path });
         }
         let cluster = ca_cluster(&parsed).ok_or_else(not_ours)?;
+        let (_, not_after) = times_of(&parsed);
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| not_ours())?;
-        Ok(Self { cluster, cert, issuer })
+        let ca = Self { cluster, cert, not_after, issuer };
+        ca.require_not_ended()?;
+        Ok(ca)
     }
 
     /// The cluster that this CA issues for.
@@ -251,11 +284,12 @@ impl DevelopmentCa {
     }
 
     /// Issues a certificate for any identity into the files that the caller
-    /// names, both in one directory.
+    /// names, both in one directory. It ends with the CA, where `validity` goes
+    /// on for longer.
     ///
     /// # Errors
     ///
-    /// [`IssueError`].
+    /// [`IssueError`], [`IssueError::CaEnded`] among them.
     pub fn issue_to(
         &self,
         files: &IssuedFiles,
@@ -265,6 +299,7 @@ impl DevelopmentCa {
     ) -> Result<(), IssueError> {
         let text = identity.to_string();
         text.parse::<PeerIdentity>().map_err(IssueError::Name)?;
+        let validity = self.within(validity)?;
         let purposes = match identity.role {
             Role::Node(_) => {
                 vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
@@ -274,7 +309,23 @@ impl DevelopmentCa {
         self.issue_with(files, &stem(identity), vec![text], purposes, names, validity)
     }
 
-    /// Issues what it is told, well-formed identities or not.
+    fn require_not_ended(&self) -> Result<(), IssueError> {
+        if self.not_after < now() {
+            return Err(IssueError::CaEnded { path: self.cert.clone(), ended: self.not_after });
+        }
+        Ok(())
+    }
+
+    /// As much of `validity` as this CA lasts.
+    fn within(&self, validity: Validity) -> Result<Validity, IssueError> {
+        self.require_not_ended()?;
+        validity.seconds()?;
+        let end = UNIX_EPOCH + Duration::from_millis(self.not_after.0);
+        Ok(Validity { not_after: validity.not_after.min(end), ..validity })
+    }
+
+    /// Issues what it is told, well-formed identities or not, whether the CA has
+    /// ended or not.
     pub(crate) fn issue_with(
         &self,
         files: &IssuedFiles,
@@ -317,16 +368,7 @@ fn uri(text: String) -> Result<SanType, IssueError> {
 }
 
 fn params(common_name: &str, validity: Validity) -> Result<CertificateParams, IssueError> {
-    // Dates of X.509 end with the year 9999 (RFC 5280, section 4.1.2.5).
-    const LAST_SECOND: u64 = 253_402_300_799;
-    let seconds = |time: SystemTime| match time.duration_since(UNIX_EPOCH) {
-        Ok(since) if since.as_secs() <= LAST_SECOND => Ok(Duration::from_secs(since.as_secs())),
-        _ => Err(IssueError::Validity),
-    };
-    let (from, to) = (seconds(validity.not_before)?, seconds(validity.not_after)?);
-    if from >= to {
-        return Err(IssueError::Validity);
-    }
+    let (from, to) = validity.seconds()?;
     let mut params = CertificateParams::default();
     params.not_before = date_time_ymd(1970, 1, 1) + from;
     params.not_after = date_time_ymd(1970, 1, 1) + to;
@@ -347,18 +389,23 @@ fn ca_cluster(certificate: &X509Certificate<'_>) -> Option<ClusterId> {
     })
 }
 
+fn millis(since_1970: Duration) -> UnixMillis {
+    UnixMillis(since_1970.as_secs().saturating_mul(1000))
+}
+
 fn io_error(path: &Path, source: io::Error) -> IssueError {
     IssueError::Io { path: path.to_owned(), source }
 }
 
-/// Writes key, then certificate; neither where one of them exists.
+/// Writes key, then certificate; neither where one of them exists, and no key
+/// where the certificate can't be written.
 fn write_pair(files: &IssuedFiles, cert: &str, key: &KeyPair) -> Result<(), IssueError> {
     for path in [&files.cert, &files.key] {
         if path.symlink_metadata().is_ok() {
             return Err(IssueError::Exists { path: path.clone() });
         }
     }
-    let directory = files.cert.parent().unwrap_or(Path::new("."));
+    let directory = directory_of(&files.cert);
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -366,10 +413,23 @@ fn write_pair(files: &IssuedFiles, cert: &str, key: &KeyPair) -> Result<(), Issu
         .map_err(|source| io_error(directory, source))?;
     let key = Zeroizing::new(key.serialize_pem());
     write_new(&files.key, key.as_bytes(), 0o600)?;
-    write_new(&files.cert, cert.as_bytes(), 0o644)?;
+    let written = write_new(&files.cert, cert.as_bytes(), 0o644);
+    if written.is_err() {
+        // Alone it serves nobody, and would be in the way of the next attempt.
+        let _ = fs::remove_file(&files.key);
+    }
+    written?;
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(|source| io_error(directory, source))
+}
+
+/// Where a file lies: `.` for one that is named without a directory.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Writes a new file: complete under its name, or not there.
@@ -389,7 +449,10 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), IssueError> {
     // Left behind only by a crash; the link, if made, is the file.
     let removed = fs::remove_file(&temporary);
     match written {
-        Ok(()) => removed.map_err(|source| io_error(&temporary, source)),
+        Ok(()) => removed.map_err(|source| {
+            let _ = fs::remove_file(path);
+            io_error(&temporary, source)
+        }),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(IssueError::Exists { path: path.to_owned() })
         }

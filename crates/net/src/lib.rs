@@ -11,10 +11,10 @@
 //! | [`Connector`] | dials a peer and accepts only the node that was meant |
 //! | [`DevelopmentCa`] | issues certificates for trials, tests and small set-ups |
 //!
-//! Host names and addresses are never what is trusted between nodes; clients
-//! check them as usual. TLS sessions are never resumed: each connection proves
-//! its certificate again, so that a changed CA or an expired certificate counts
-//! from the next connection on.
+//! Host names and addresses are never what is trusted, neither by nodes nor by
+//! the client: the identity is the URI in the certificate. TLS sessions are never
+//! resumed: each connection proves its certificate again. An open connection ends
+//! with its peer's certificate, and when a CA is taken out.
 
 #![allow(
     clippy::disallowed_methods,
@@ -22,9 +22,11 @@
 )]
 
 mod acceptor;
+mod clock;
 mod connection;
 mod connector;
 mod credentials;
+mod ending;
 mod handshake;
 mod identity;
 mod issue;
@@ -38,6 +40,7 @@ pub use acceptor::{AcceptorLimits, Incoming, Listener};
 pub use connection::{ConnectInfo, TlsConn};
 pub use connector::{ConnectError, Connector, PeerStream};
 pub use credentials::{Credentials, LoadError, TlsPaths};
+pub use ending::Ending;
 pub use handshake::HandshakeError;
 pub use identity::{IdentityError, PeerIdentity, Role};
 pub use issue::{DevelopmentCa, IssueError, IssuedFiles, Names, Validity};

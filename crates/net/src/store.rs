@@ -4,7 +4,8 @@
 //! by symbolic link (mounted secrets) or in place, and looking finds each of
 //! these. A set that isn't complete and consistent is left aside, with a warning
 //! and a count, and looked at again; the set in use goes on. Connections that
-//! are open keep the certificate that they were made with.
+//! are open keep the certificate that they were made with, and end when a CA is
+//! taken out.
 
 use std::{
     fs,
@@ -14,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -23,6 +24,7 @@ use strongroom_base::UnixMillis;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
+    clock::now,
     credentials::{Credentials, LoadError, TlsPaths},
     handshake,
     identity::PeerIdentity,
@@ -47,7 +49,7 @@ pub struct CertStore {
 pub struct ReloadCounts {
     /// Times that new credentials were taken into use.
     pub reloaded: u64,
-    /// Times that files were found changed and were not taken.
+    /// Times that files were read and not taken.
     pub failed: u64,
 }
 
@@ -83,6 +85,7 @@ impl CertStore {
         let seen = stamps(&paths);
         let credentials = Credentials::load(&paths)?;
         warn_if_readable_by_others(&paths.key);
+        warn_if_cas_ended(&paths.ca, &credentials);
         if !credentials.is_valid_at(now()) {
             tracing::warn!(
                 path = %paths.cert.display(),
@@ -127,6 +130,10 @@ impl CertStore {
 
     /// Reads the files, changed or not. Blocks on the disk.
     ///
+    /// Where a CA is no longer among them, or has ended, every connection whose
+    /// peer was verified beside it is ended: those under the CAs that stay are
+    /// made anew by whoever needs them.
+    ///
     /// # Errors
     ///
     /// [`LoadError`], [`LoadError::IdentityChanged`] and
@@ -135,26 +142,27 @@ impl CertStore {
         self.reload_locked(&mut self.watch.lock())
     }
 
-    /// Reads the files if they changed, or if they were refused the last time.
-    /// Blocks on the disk. Says in the log what came of it.
+    /// Reads the files if they changed, if a CA has ended since, or if they were
+    /// refused the last time. Blocks on the disk. Says in the log what came of it.
     pub fn reload_if_changed(&self) {
         let mut watch = self.watch.lock();
         let changed = stamps(&self.paths) != watch.seen;
-        if !changed && watch.refused.is_none() {
+        let ca_ended = self.current.load().next_ca_end() < now();
+        if !changed && !ca_ended && watch.refused.is_none() {
             return;
         }
         let refused_before = watch.refused.clone();
         match self.reload_locked(&mut watch) {
             Ok(()) => tracing::info!(
                 not_after_ms = self.not_after().0,
-                "certificate files changed: new connections use them"
+                "certificate files were read again: new connections use them"
             ),
             // The same refusal of the same files is said once.
             Err(_) if !changed && watch.refused == refused_before => {}
             Err(error) => tracing::warn!(
                 error = %watch.refused.as_deref().unwrap_or_default(),
                 path = %error.path().map(|path| path.display().to_string()).unwrap_or_default(),
-                "certificate files changed and can't be used: the present ones stay in use"
+                "certificate files can't be used: the present ones stay in use"
             ),
         }
     }
@@ -186,7 +194,7 @@ impl CertStore {
         match self.read() {
             Ok(credentials) => {
                 watch.refused = None;
-                self.current.store(Arc::new(credentials));
+                self.replace(Arc::new(credentials));
                 self.reloads.fetch_add(1, Relaxed);
                 warn_if_readable_by_others(&self.paths.key);
                 Ok(())
@@ -199,8 +207,21 @@ impl CertStore {
         }
     }
 
+    fn replace(&self, credentials: Arc<Credentials>) {
+        warn_if_cas_ended(&self.paths.ca, &credentials);
+        let before = self.current.swap(Arc::clone(&credentials));
+        if before.trust() != credentials.trust() {
+            // After the swap: whoever dials again is verified under the new set.
+            before.trust().cancel();
+            tracing::info!(
+                path = %self.paths.ca.display(),
+                "a CA is trusted no longer: connections made before are ended"
+            );
+        }
+    }
+
     fn read(&self) -> Result<Credentials, LoadError> {
-        let credentials = Credentials::load(&self.paths)?;
+        let mut credentials = Credentials::load(&self.paths)?;
         let path = || self.paths.cert.clone();
         if *credentials.identity() != self.identity {
             return Err(LoadError::IdentityChanged {
@@ -209,17 +230,13 @@ impl CertStore {
                 got: Box::new(credentials.identity().clone()),
             });
         }
-        let now = now();
-        if !credentials.is_valid_at(now) && self.current.load().is_valid_at(now) {
+        let (now, present) = (now(), self.current());
+        if !credentials.is_valid_at(now) && present.is_valid_at(now) {
             return Err(LoadError::NotValidNow { path: path() });
         }
+        credentials.go_on_from(&present);
         Ok(credentials)
     }
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)).min(UnixMillis::MAX)
 }
 
 fn stamps(paths: &TlsPaths) -> [Option<Stamp>; 3] {
@@ -243,6 +260,17 @@ fn warn_if_readable_by_others(path: &Path) {
             path = %path.display(),
             mode = %format_args!("{mode:04o}"),
             "the private key is open to other users: set its mode to 0600"
+        );
+    }
+}
+
+fn warn_if_cas_ended(path: &Path, credentials: &Credentials) {
+    let ended = credentials.cas_ended();
+    if ended > 0 {
+        tracing::warn!(
+            path = %path.display(),
+            ended,
+            "CA certificates have ended and are not trusted: take them out"
         );
     }
 }

@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject
 use strongroom_base::{ClusterId, NodeId};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     CertStore, DevelopmentCa, HandshakeError, IssuedFiles, Listener, Names, PeerIdentity, Role,
@@ -63,8 +63,11 @@ pub(crate) struct Pki {
 
 impl Pki {
     pub(crate) fn new(cluster: ClusterId) -> Self {
+        Self::lasting(cluster, Validity::days(SystemTime::now(), Validity::CA_DAYS))
+    }
+
+    pub(crate) fn lasting(cluster: ClusterId, validity: Validity) -> Self {
         let dir = TempDir::new().unwrap();
-        let validity = Validity::days(SystemTime::now(), Validity::CA_DAYS);
         let ca = DevelopmentCa::create(dir.path(), cluster, validity).unwrap();
         Self { ca, dir }
     }
@@ -118,6 +121,17 @@ impl Pki {
     pub(crate) fn store(&self, id: u64) -> Arc<CertStore> {
         CertStore::load(self.paths(&self.node_files(id))).unwrap()
     }
+
+    /// A CA file with the certificates of this CA and `other`.
+    pub(crate) fn ca_beside(&self, other: &Self) -> Vec<u8> {
+        [self, other].map(|pki| fs::read(pki.ca.cert_path()).unwrap()).concat()
+    }
+}
+
+/// Valid, and for `time` at most from now on.
+pub(crate) fn ending_after(time: Duration) -> Validity {
+    let now = SystemTime::now();
+    Validity { not_before: now - DAY, not_after: now + time }
 }
 
 /// Reads a pair without the checks of [`crate::Credentials`].
@@ -177,25 +191,32 @@ pub(crate) async fn dial(
 }
 
 /// One handshake over loopback; what became of it at the server.
-///
-/// The client goes on reading until the server is done: in TLS 1.3 it learns of
-/// a refusal of its certificate only then.
 pub(crate) async fn handshake_at_server(
     server: &CertStore,
     listener: Listener,
     client: &Client,
 ) -> Result<TlsConn, HandshakeError> {
+    both_ends(server, listener, client).await.1
+}
+
+/// One handshake over loopback; what became of it at the client and the server.
+///
+/// The client goes on reading until the server is done: in TLS 1.3 it learns of
+/// a refusal of its certificate only then.
+pub(crate) async fn both_ends(
+    server: &CertStore,
+    listener: Listener,
+    client: &Client,
+) -> (std::io::Result<TlsStream<TcpStream>>, Result<TlsConn, HandshakeError>) {
     let (tcp, address) = bind().await;
     let config = Arc::new(client.config(server));
     let dialled = tokio::spawn(async move { dial(address, config).await });
     let (tcp, remote) = tcp.accept().await.unwrap();
-    let acceptor = TlsAcceptor::from(Arc::clone(server.current().server_config(listener)));
     let open = OpenGuard::open(&Arc::new(AcceptorStats::default()), 1).unwrap();
-    let result = tokio::time::timeout(LONG, shake_hands(acceptor, tcp, remote, open))
-        .await
-        .expect("a handshake over loopback ends");
-    drop(dialled.await.unwrap());
-    result
+    let credentials = server.current();
+    let work = shake_hands(&credentials, listener, tcp, remote, open);
+    let result = tokio::time::timeout(LONG, work).await.expect("a handshake over loopback ends");
+    (dialled.await.unwrap(), result)
 }
 
 pub(crate) async fn bind() -> (TcpListener, SocketAddr) {

@@ -13,6 +13,7 @@
 //! | `rewrite` | rows come under the newest barrier epoch |
 //! | `rows`, `observer`, `outcomes`, `hash_points` | what this node's own `apply` tells it |
 //! | `verify` | whether this node's state is the cluster's |
+//! | `recall` | whether this node's directory was put back to an older copy |
 //! | `read_index`, `reports`, `clock`, `leadership`, `peers`, `peer_service` | the other members |
 //! | `services`, `layers`, `caller`, `errors`, `denials` | the public interface |
 //! | `monitor`, `metrics`, `status`, `disk`, `logging` | watching |
@@ -50,6 +51,7 @@ mod peer_service;
 mod peers;
 mod proposer;
 mod read_index;
+mod recall;
 mod record;
 mod reports;
 mod rewrite;

@@ -111,6 +111,7 @@ async fn state(State(node): State<Arc<Running>>) -> Json<Value> {
             "committed_index": raft.committed.map_or(0, |index| index.0),
             "applied_index": core.raft.applied().0,
             "snapshot_index": raft.snapshot.map_or(0, |index| index.0),
+            "purged_index": raft.purged.map_or(0, |index| index.0),
             "since_quorum_ack_ms": raft.since_quorum_ack.map(|since| since.as_millis()),
         },
         "audit": { "size": size, "root": root },
@@ -151,6 +152,7 @@ fn fill(node: &Running) {
         ("committed", raft.committed),
         ("applied", Some(core.raft.applied())),
         ("snapshot", raft.snapshot),
+        ("purged", raft.purged),
     ];
     for (kind, index) in indexes {
         let index = index.map_or(0, |index| clamp(index.0));

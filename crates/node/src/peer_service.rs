@@ -6,6 +6,7 @@ use bytes::Bytes;
 use strongroom_base::{LogIndex, NodeId};
 use strongroom_model::Cluster;
 use strongroom_net::ConnectInfo;
+use strongroom_raft::PeerOrigin;
 use strongroom_wire::peer::{self, node_server::Node};
 use tonic::{Request, Response, Status};
 
@@ -99,6 +100,29 @@ impl Node for PeerService {
             version: crate::VERSION.to_owned(),
             cluster_version_max: Cluster::VERSION_KNOWN,
             name: core.config.node_name(),
+        }))
+    }
+
+    async fn recall(
+        &self,
+        request: Request<peer::RecallRequest>,
+    ) -> Result<Response<peer::RecallResponse>, Status> {
+        let origin = request.extensions().get::<PeerOrigin>().copied();
+        let origin = origin.ok_or_else(|| Status::internal("a call that was not checked"))?;
+        let Some(position) = self.core.raft.remembered(&origin) else {
+            return Ok(Response::new(peer::RecallResponse {
+                nothing: true,
+                ..peer::RecallResponse::default()
+            }));
+        };
+        let (last_term, last_index) =
+            position.last.map_or((0, 0), |(term, index)| (term.0, index.0));
+        Ok(Response::new(peer::RecallResponse {
+            nothing: false,
+            term: position.term.0,
+            acknowledged: position.last.is_some(),
+            last_term,
+            last_index,
         }))
     }
 

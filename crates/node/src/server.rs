@@ -16,7 +16,7 @@ use crate::{
     core::Core,
     fatal::{EXIT_CLEAN, EXIT_START},
     layers::CallLayer,
-    leadership, ledger, rewrite, unseal, verify,
+    leadership, ledger, recall, rewrite, unseal, verify,
 };
 
 /// A running node.
@@ -146,6 +146,7 @@ impl Running {
 fn background(node: &Arc<Running>, certificates: Arc<strongroom_net::CertStore>) {
     let core = &node.core;
     node.spawn(certificates.watch());
+    node.spawn(recall::run(Arc::clone(core)));
     node.spawn(ceremony::run(Arc::clone(core)));
     node.spawn(ceremony::count_refusals(Arc::clone(core)));
     node.spawn(leadership::watch(Arc::clone(core)));

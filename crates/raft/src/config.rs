@@ -36,6 +36,9 @@ pub struct RaftConfig {
     /// A leader whose own disk takes longer than this for a write hands
     /// leadership over; after the same time again its process ends.
     pub flush_lag_max_ms: u64,
+    /// Starts silent: neither answers Raft's calls nor campaigns until
+    /// `RaftNode::take_part`.
+    pub silent: bool,
 }
 
 /// Why settings can't be used.
@@ -97,6 +100,7 @@ impl RaftConfig {
             keep_after_snapshot: 1_000,
             snapshot_log_bytes: 256 * 1024 * 1024,
             flush_lag_max_ms: 3_000,
+            silent: false,
         }
     }
 
@@ -141,6 +145,7 @@ impl RaftConfig {
             enable_pre_vote: Some(true),
             // A restarted leader's state may be older than what it has served.
             enable_leader_restore: Some(false),
+            enable_elect: !self.silent,
             // Never: a follower that lost its log must not be believed.
             allow_log_reversion: Some(false),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),

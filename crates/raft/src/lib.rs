@@ -8,6 +8,7 @@
 //! | `network`, `pipeline`, `snapshot_send` | calls to the other members |
 //! | `service`, `validate`, `snapshot_receive` | calls from them |
 //! | [`PeerPool`], [`PeerGuard`] | connections to peers, and who may call |
+//! | `memory` | how far each peer had come, told to it when it starts again |
 //! | [`EntryGuard`] | which entries are taken from a leader |
 //! | `monitor`, `watchdog` | a log that grows, a disk that hangs |
 //!
@@ -29,6 +30,7 @@ mod errors;
 mod gate;
 mod identity;
 mod log_store;
+mod memory;
 mod monitor;
 mod network;
 mod node;
@@ -49,6 +51,7 @@ pub use config::{ConfigError, RaftConfig};
 pub use entry_guard::{EntryGuard, EntryRefused, NoEntryGuard};
 pub use errors::{FatalReason, ProposeError, RaftError, ReadError, Stopped};
 pub use identity::{LocalIdentity, PeerGuard, PeerMetadata, PeerOrigin, PeerRefusal};
+pub use memory::Position;
 pub use node::{PeerService, Proposed, RaftNode};
 pub use peers::{PeerChannel, PeerPool};
 pub use state_thread::ApplyObserver;

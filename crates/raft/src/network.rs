@@ -1,6 +1,6 @@
 //! Raft's calls to the other members.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::Stream;
 use openraft::{
@@ -14,7 +14,7 @@ use openraft::{
     },
 };
 use serde::de::DeserializeOwned;
-use strongroom_base::limits::PEER_MESSAGE_BYTES_MAX;
+use strongroom_base::{Incarnation, NodeId, limits::PEER_MESSAGE_BYTES_MAX};
 use strongroom_storage::SnapshotDir;
 use strongroom_wire::peer::{RaftRequest, RaftResponse, raft_client::RaftClient};
 use tonic::{Response, Status};
@@ -22,10 +22,11 @@ use tonic::{Response, Status};
 use crate::{
     codec,
     errors::node_id,
+    memory::PeerMemory,
     peers::{Lane, PeerChannel, PeerPool},
     pipeline, snapshot_send,
     state_machine::Snapshot,
-    types::{AppendRequest, AppendResult, PeerNode, TypeConfig, Vote},
+    types::{AppendRequest, AppendResult, LogId, PeerNode, TypeConfig, Vote},
 };
 
 pub(crate) type CallError = RPCError<TypeConfig>;
@@ -35,6 +36,7 @@ pub(crate) type Client = RaftClient<PeerChannel>;
 #[derive(Clone)]
 pub(crate) struct Network {
     pool: PeerPool,
+    memory: Arc<PeerMemory>,
     node: u64,
     patience: Duration,
 }
@@ -42,8 +44,13 @@ pub(crate) struct Network {
 impl Network {
     /// `patience`: how long an append may stay unanswered before the stream is
     /// given up. An answer waits for the peer's disk.
-    pub(crate) fn new(pool: PeerPool, node: u64, patience: Duration) -> Self {
-        Self { pool, node, patience }
+    pub(crate) fn new(
+        pool: PeerPool,
+        memory: Arc<PeerMemory>,
+        node: u64,
+        patience: Duration,
+    ) -> Self {
+        Self { pool, memory, node, patience }
     }
 
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
@@ -55,7 +62,12 @@ impl Network {
                 .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
         });
-        Peer { client, node: self.node, target, lane, patience: self.patience }
+        let remember = Remember {
+            memory: Arc::clone(&self.memory),
+            peer: node_id(target),
+            incarnation: node.incarnation(),
+        };
+        Peer { client, remember, node: self.node, target, lane, patience: self.patience }
     }
 }
 
@@ -75,10 +87,34 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
+/// Notes what one peer says of itself.
+#[derive(Clone)]
+pub(crate) struct Remember {
+    memory: Arc<PeerMemory>,
+    peer: Option<NodeId>,
+    incarnation: Incarnation,
+}
+
+impl Remember {
+    /// See [`PeerMemory::acknowledged`].
+    pub(crate) fn acknowledged(&self, term: u64, last: Option<LogId>) {
+        let (Some(peer), Some(last)) = (self.peer, last) else { return };
+        self.memory.acknowledged(peer, self.incarnation, term, last);
+    }
+
+    /// See [`PeerMemory::heard`].
+    fn heard(&self, term: u64) {
+        if let Some(peer) = self.peer {
+            self.memory.heard(peer, self.incarnation, term);
+        }
+    }
+}
+
 /// A peer, over one connection.
 pub(crate) struct Peer {
     /// None: no usable address.
     client: Option<Client>,
+    remember: Remember,
     node: u64,
     target: u64,
     lane: Lane,
@@ -163,7 +199,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         Box::pin(async move {
             let timeout = self.timeout(RPCTypes::AppendEntries, self.patience);
-            pipeline::open(self.client()?, input, self.patience, timeout).await
+            let remember = self.remember.clone();
+            pipeline::open(self.client()?, input, self.patience, timeout, remember).await
         })
     }
 
@@ -174,7 +211,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<VoteResponse<TypeConfig>, CallError> {
         let request = codec::request(&rpc);
         let send = |mut client: Client| async move { client.vote(request).await };
-        self.call(RPCTypes::Vote, &option, send).await
+        let answer: VoteResponse<TypeConfig> = self.call(RPCTypes::Vote, &option, send).await?;
+        self.remember.heard(answer.vote.leader_id.term);
+        Ok(answer)
     }
 
     async fn pre_vote(
@@ -196,10 +235,16 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let client = self.client().map_err(StreamingError::from)?;
         let timeout = |after| self.timeout(RPCTypes::InstallSnapshot, after);
-        tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            result = snapshot_send::send(client, vote, snapshot.snapshot, timeout) => result,
+        let (term, last) = (vote.leader_id.term, snapshot.meta.last_log_id);
+        let answer = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            result = snapshot_send::send(client, vote, snapshot.snapshot, timeout) => result?,
+        };
+        // A higher vote in the answer: it was not taken.
+        if answer.vote.leader_id.term == term {
+            self.remember.acknowledged(term, last);
         }
+        Ok(answer)
     }
 
     async fn transfer_leader(

@@ -10,9 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use openraft::{RaftMetrics, async_runtime::WatchReceiver as _};
+use openraft::{
+    RaftLogReader as _, RaftMetrics, async_runtime::WatchReceiver as _,
+    storage::RaftLogStorage as _,
+};
 use strongroom_base::{
-    LogIndex, NodeId,
+    LogIndex, NodeId, Term,
     limits::{BATCH_BYTES_MAX, MEMBERS_MAX, PEER_MESSAGE_BYTES_MAX},
 };
 use strongroom_net::CertStore;
@@ -27,8 +30,9 @@ use crate::{
     entry_guard::EntryGuard,
     errors::{ProposeError, RaftError, ReadError, Stopped},
     gate::LogGate,
-    identity::{KnownMembers, LocalIdentity, PeerGuard},
+    identity::{KnownMembers, LocalIdentity, PeerGuard, PeerOrigin},
     log_store::LogStore,
+    memory::{PeerMemory, Position},
     monitor::{Bounds, Monitor},
     network::Network,
     peers::PeerPool,
@@ -76,6 +80,8 @@ struct Inner {
     pool: PeerPool,
     guard: PeerGuard,
     service: RaftService,
+    memory: Arc<PeerMemory>,
+    position_at_start: Position,
     heard: Heard,
     applied: watch::Receiver<LogIndex>,
     status: watch::Receiver<RaftStatus>,
@@ -122,8 +128,16 @@ impl RaftNode {
         let (applied, state_thread) = (machine.applied(), machine.thread_end());
         let patience = Duration::from_millis(config.election_max_ms) * 2;
         let node = config.node.value();
-        let network = Network::new(pool.clone(), node, patience);
-        let log_store = LogStore::new(log.clone(), state.clone());
+        let memory = Arc::new(PeerMemory::default());
+        let network = Network::new(pool.clone(), Arc::clone(&memory), node, patience);
+        let mut log_store = LogStore::new(log.clone(), state.clone());
+        let unreadable = |error: std::io::Error| RaftError::Storage(Box::new(error));
+        let vote = log_store.read_vote().await.map_err(unreadable)?;
+        let last = log_store.get_log_state().await.map_err(unreadable)?.last_log_id;
+        let position_at_start = Position {
+            term: Term(vote.map_or(0, |vote| vote.leader_id.term)),
+            last: last.map(|last| (Term(last.leader_id.term), LogIndex(last.index))),
+        };
         let raft = Library::new(node, Arc::new(library), network, log_store, machine).await?;
 
         let membership =
@@ -131,7 +145,14 @@ impl RaftNode {
         pool.learn(&directory(&membership));
         let heard = Heard::default();
         let receiver = Receiver::new(state);
-        let service = RaftService::new(raft.clone(), receiver, entries, Arc::clone(&heard));
+        let service = RaftService::new(
+            raft.clone(),
+            receiver,
+            entries,
+            Arc::clone(&memory),
+            Arc::clone(&heard),
+            config.silent,
+        );
         let initial = RaftStatus::of(&raft.metrics().borrow_watched(), None);
         let (publish, status) = watch::channel(initial);
         let exit = Arc::new(Exit::new(exit));
@@ -145,6 +166,8 @@ impl RaftNode {
             config,
             pool,
             service,
+            memory,
+            position_at_start,
             heard,
             applied,
             status,
@@ -179,6 +202,26 @@ impl RaftNode {
     #[must_use]
     pub fn peers(&self) -> PeerPool {
         self.0.pool.clone()
+    }
+
+    /// How far this node had come, by its own disk, when it was started.
+    #[must_use]
+    pub fn position_at_start(&self) -> Position {
+        self.0.position_at_start
+    }
+
+    /// What this node remembers of a peer's data directory; none where it has not
+    /// heard of it since it started itself.
+    #[must_use]
+    pub fn remembered(&self, origin: &PeerOrigin) -> Option<Position> {
+        self.0.memory.of(origin.node, origin.incarnation)
+    }
+
+    /// Ends the silence in which the node was started: it answers Raft's calls
+    /// and may campaign.
+    pub fn take_part(&self) {
+        self.0.service.take_part();
+        self.0.raft.runtime_config().elect(true);
     }
 
     /// True where this node belongs to a formed cluster.

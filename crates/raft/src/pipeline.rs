@@ -8,7 +8,10 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -25,7 +28,7 @@ use tonic::Streaming;
 
 use crate::{
     codec,
-    network::{CallError, Client, decode, refused},
+    network::{CallError, Client, Remember, decode, refused},
     peers::CONNECT_TIMEOUT,
     types::{AppendRequest, AppendResult, TypeConfig},
 };
@@ -36,6 +39,8 @@ const BUDGET_KIB: u32 = 8 * 1024;
 /// Requests under way.
 struct InFlight {
     sent: Mutex<VecDeque<Sent>>,
+    /// Term of the leader that sends.
+    term: AtomicU64,
     budget: Arc<Semaphore>,
 }
 
@@ -48,7 +53,7 @@ struct Sent {
 impl InFlight {
     fn new() -> Arc<Self> {
         let budget = Arc::new(Semaphore::new(BUDGET_KIB as usize));
-        Arc::new(Self { sent: Mutex::default(), budget })
+        Arc::new(Self { sent: Mutex::default(), term: AtomicU64::new(0), budget })
     }
 
     /// Waits for room.
@@ -79,6 +84,7 @@ pub(crate) async fn open<'s, S>(
     input: S,
     patience: Duration,
     timeout: Timeout<TypeConfig>,
+    remember: Remember,
 ) -> Result<BoxStream<'s, Result<AppendResult, CallError>>, CallError>
 where
     S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
@@ -92,7 +98,8 @@ where
         Ok(Err(status)) => return Err(refused(&status)),
         Err(_) => return Err(timeout.into()),
     };
-    let answers = Answers { stream: answers, in_flight, patience, timeout, _input: lease };
+    let answers =
+        Answers { stream: answers, in_flight, patience, timeout, remember, _input: lease };
     Ok(Box::pin(stream::unfold(Some(answers), |answers| async {
         let mut answers = answers?;
         let answer = answers.next().await?;
@@ -111,6 +118,7 @@ where
     input.then(move |request| {
         let in_flight = Arc::clone(&in_flight);
         async move {
+            in_flight.term.store(request.vote.leader_id.term, Ordering::Relaxed);
             let request = codec::request(&request);
             in_flight.enter(request.payload.len()).await;
             request
@@ -175,6 +183,7 @@ struct Answers {
     in_flight: Arc<InFlight>,
     patience: Duration,
     timeout: Timeout<TypeConfig>,
+    remember: Remember,
     _input: Lease,
 }
 
@@ -185,7 +194,12 @@ impl Answers {
             match tokio::time::timeout(self.patience, self.stream.message()).await {
                 Ok(Ok(Some(response))) => {
                     self.in_flight.leave();
-                    return Some(decode(&response));
+                    let answer: Result<AppendResult, CallError> = decode(&response);
+                    if let Ok(Ok(last)) = &answer {
+                        let term = self.in_flight.term.load(Ordering::Relaxed);
+                        self.remember.acknowledged(term, *last);
+                    }
+                    return Some(answer);
                 }
                 Ok(Ok(None)) if self.in_flight.is_empty() => return None,
                 Ok(Ok(None)) => {

@@ -1,6 +1,13 @@
 //! Raft's calls from the other members.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use futures::{Stream, StreamExt as _, stream};
 use openraft::{
@@ -17,6 +24,7 @@ use crate::{
     entry_guard::{self, EntryGuard},
     errors::node_id,
     identity::PeerOrigin,
+    memory::PeerMemory,
     node::Library,
     snapshot_receive::Receiver,
     types::{AppendRequest, TypeConfig, Vote},
@@ -33,7 +41,10 @@ pub struct RaftService {
     /// whoever still holds the service.
     serving: Arc<RwLock<Option<Serving>>>,
     guard: Arc<dyn EntryGuard>,
+    memory: Arc<PeerMemory>,
     heard: Heard,
+    /// Whether Raft's calls are answered yet.
+    silent: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -47,10 +58,23 @@ impl RaftService {
         raft: Library,
         snapshots: Receiver,
         guard: Arc<dyn EntryGuard>,
+        memory: Arc<PeerMemory>,
         heard: Heard,
+        silent: bool,
     ) -> Self {
         let serving = Serving { raft, snapshots: Arc::new(snapshots) };
-        Self { serving: Arc::new(RwLock::new(Some(serving))), guard, heard }
+        Self {
+            serving: Arc::new(RwLock::new(Some(serving))),
+            guard,
+            memory,
+            heard,
+            silent: Arc::new(AtomicBool::new(silent)),
+        }
+    }
+
+    /// Answers Raft's calls from now on.
+    pub(crate) fn take_part(&self) {
+        self.silent.store(false, Ordering::Release);
     }
 
     /// Refuses every call from now on.
@@ -59,7 +83,28 @@ impl RaftService {
     }
 
     fn serving(&self) -> Result<Serving, Status> {
+        if self.silent.load(Ordering::Acquire) {
+            return Err(Status::unavailable(
+                "this node has just started, and has not heard yet what its peers remember of it",
+            ));
+        }
         self.serving.read().clone().ok_or_else(unavailable)
+    }
+
+    /// Lets the request of a leader in.
+    fn admit(&self, origin: Option<&PeerOrigin>, append: &AppendRequest) -> Result<(), Status> {
+        require_own(origin, &append.vote)?;
+        entry_guard::check(self.guard.as_ref(), append)?;
+        self.note_term(origin, append.vote.leader_id.term);
+        *self.heard.lock() = Some(Instant::now());
+        Ok(())
+    }
+
+    /// A peer that leads or campaigns in `term` has voted for itself in it.
+    fn note_term(&self, origin: Option<&PeerOrigin>, term: u64) {
+        if let Some(origin) = origin {
+            self.memory.heard(origin.node, origin.incarnation, term);
+        }
     }
 }
 
@@ -111,10 +156,10 @@ impl raft_server::Raft for RaftService {
         let origin = request.extensions().get::<PeerOrigin>().copied();
         let refusal = Arc::new(Mutex::new(None));
         let refused = Arc::clone(&refusal);
-        let (guard, heard) = (Arc::clone(&self.guard), Arc::clone(&self.heard));
+        let service = self.clone();
         let appends = stream::unfold(request.into_inner(), move |mut requests| {
             let refused = Arc::clone(&refused);
-            let (guard, heard) = (Arc::clone(&guard), Arc::clone(&heard));
+            let service = service.clone();
             async move {
                 let append = match requests.message().await {
                     Ok(Some(request)) => decode_append(&request),
@@ -122,15 +167,11 @@ impl raft_server::Raft for RaftService {
                     Err(status) => Err(status),
                 };
                 let admitted = append.and_then(|append| {
-                    require_own(origin.as_ref(), &append.vote)?;
-                    entry_guard::check(guard.as_ref(), &append)?;
+                    service.admit(origin.as_ref(), &append)?;
                     Ok(append)
                 });
                 match admitted {
-                    Ok(append) => {
-                        *heard.lock() = Some(Instant::now());
-                        Some((append, requests))
-                    }
+                    Ok(append) => Some((append, requests)),
                     Err(status) => {
                         *refused.lock() = Some(status);
                         None
@@ -153,9 +194,7 @@ impl raft_server::Raft for RaftService {
     ) -> Result<Response<RaftResponse>, Status> {
         let origin = request.extensions().get::<PeerOrigin>().copied();
         let append = decode_append(request.get_ref())?;
-        require_own(origin.as_ref(), &append.vote)?;
-        entry_guard::check(self.guard.as_ref(), &append)?;
-        *self.heard.lock() = Some(Instant::now());
+        self.admit(origin.as_ref(), &append)?;
         let answer = self.serving()?.raft.append_entries(append).await.map_err(call_stopped)?;
         Ok(Response::new(codec::response(&answer)))
     }
@@ -164,6 +203,7 @@ impl raft_server::Raft for RaftService {
         let origin = request.extensions().get::<PeerOrigin>().copied();
         let vote: VoteRequest<TypeConfig> = decode(request.get_ref())?;
         require_own(origin.as_ref(), &vote.vote)?;
+        self.note_term(origin.as_ref(), vote.vote.leader_id.term);
         let answer = self.serving()?.raft.vote(vote).await.map_err(call_stopped)?;
         Ok(Response::new(codec::response(&answer)))
     }

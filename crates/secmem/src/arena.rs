@@ -6,13 +6,19 @@
 //! bound still stay out of dumps and of forked children. Regions are never
 //! unmapped, so the arena's size is that of its peak.
 //!
+//! The bound is one for the process: pages outside the arena are locked, while it
+//! lasts, by [`Arena::lock_outside`].
+//!
 //! Does not know what is in a slot; whoever gives one back has wiped it.
 
 use std::ptr::NonNull;
 
-use crate::{Errno, pages};
+use crate::{
+    Errno,
+    pages::{self, Advice},
+};
 
-/// Most bytes that the arena locks into RAM: the usual `RLIMIT_MEMLOCK`.
+/// Most bytes that are locked into RAM: the usual `RLIMIT_MEMLOCK`.
 pub const LOCKED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Bytes of a region: a multiple of every page size in use, and small enough
@@ -53,7 +59,7 @@ struct Region {
     base: NonNull<u8>,
     class: usize,
     locked: bool,
-    undumpable: bool,
+    advice: Advice,
     /// Indexes of free slots; the last one is handed out next.
     free: Vec<u16>,
 }
@@ -61,6 +67,10 @@ struct Region {
 impl Region {
     fn slots(class: usize) -> usize {
         REGION_BYTES / CLASSES[class]
+    }
+
+    fn is_dumpable(&self) -> bool {
+        self.advice.undumpable.is_err()
     }
 
     fn is_idle(&self) -> bool {
@@ -75,10 +85,19 @@ impl Region {
     }
 }
 
+/// What became of the measures on the first region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) locked: Result<(), Errno>,
+    pub(crate) advice: Advice,
+}
+
 /// Regions and their free slots.
 ///
 /// Invariants: `roomy[class][locked]` lists exactly the regions of that class
-/// and kind that have a free slot, each once; every free slot is all zeros.
+/// and kind that have a free slot, each once; every free slot is all zeros;
+/// `bytes_locked` and `bytes_locked_outside` together are at most
+/// `locked_bytes_max`.
 pub(crate) struct Arena {
     locked_bytes_max: usize,
     lock: fn(NonNull<u8>, usize) -> Result<(), Errno>,
@@ -86,8 +105,15 @@ pub(crate) struct Arena {
     roomy: [[Vec<u32>; 2]; CLASSES.len()],
     bytes_in_use: usize,
     bytes_locked: usize,
+    bytes_locked_outside: usize,
     bytes_dumpable: usize,
+    /// Why the system refused to lock a region: it is not asked again.
     lock_refusal: Option<Errno>,
+    /// That refusal came while pages outside were locked, and is forgotten when
+    /// some of them are given back.
+    refused_beside_outside: bool,
+    /// Why the system refused to lock pages outside.
+    outside_refusal: Option<Errno>,
 }
 
 // SAFETY: the pointers lead to mappings that the arena owns for the life of the
@@ -107,8 +133,11 @@ impl Arena {
             roomy: [const { [const { Vec::new() }; 2] }; CLASSES.len()],
             bytes_in_use: 0,
             bytes_locked: 0,
+            bytes_locked_outside: 0,
             bytes_dumpable: 0,
             lock_refusal: None,
+            refused_beside_outside: false,
+            outside_refusal: None,
         }
     }
 
@@ -119,7 +148,7 @@ impl Arena {
         let number = self.roomy_region(class)?;
         let region = &mut self.regions[number as usize];
         let index = region.free.pop().expect("a region listed as roomy has a free slot");
-        let (kind, undumpable) = (usize::from(region.locked), region.undumpable);
+        let (kind, dumpable) = (usize::from(region.locked), region.is_dumpable());
         // SAFETY: `index` is below the number of slots of this class, so the
         // offset stays inside the region.
         let base = unsafe { region.base.add(usize::from(index) * CLASSES[class]) };
@@ -127,7 +156,7 @@ impl Arena {
             self.roomy[class][kind].pop();
         }
         self.bytes_in_use += CLASSES[class];
-        self.bytes_dumpable += if undumpable { 0 } else { CLASSES[class] };
+        self.bytes_dumpable += if dumpable { CLASSES[class] } else { 0 };
         Some(Place { base, region: number, index })
     }
 
@@ -140,15 +169,59 @@ impl Arena {
         }
         region.free.push(place.index);
         self.bytes_in_use -= bytes;
-        self.bytes_dumpable -= if region.undumpable { 0 } else { bytes };
+        self.bytes_dumpable -= if region.is_dumpable() { bytes } else { 0 };
     }
 
-    /// Makes sure that there is a region, and says why it is not locked.
-    pub(crate) fn reserve(&mut self) -> Result<(), Errno> {
+    /// Makes sure that there is a region, locked if possible, and says what
+    /// became of the measures on it.
+    ///
+    /// # Errors
+    ///
+    /// The system's error where it has no memory for a region.
+    pub(crate) fn reserve(&mut self) -> Result<Reserved, Errno> {
         if self.regions.is_empty() {
-            self.grow(0, true)?;
+            let locked = self.may_lock(REGION_BYTES) && self.grow(0, true).is_ok();
+            if !locked {
+                self.grow(0, false)?;
+            }
         }
-        self.lock_refusal.map_or(Ok(()), Err)
+        let Region { locked, advice, .. } = self.regions[0];
+        let refusal = self.lock_refusal.unwrap_or(Errno(libc::ENOMEM));
+        Ok(Reserved { locked: if locked { Ok(()) } else { Err(refusal) }, advice })
+    }
+
+    /// Locks pages that are not the arena's, if the bound lasts for them and the
+    /// system lets it; says whether they are locked. They count until
+    /// [`Arena::give_back_outside`].
+    pub(crate) fn lock_outside(&mut self, base: NonNull<u8>, bytes: usize) -> bool {
+        if !self.may_lock(bytes) {
+            return false;
+        }
+        match (self.lock)(base, bytes) {
+            Ok(()) => {
+                self.bytes_locked_outside += bytes;
+                true
+            }
+            // Of that many pages: a region is smaller, and may be locked yet.
+            Err(errno) => {
+                self.outside_refusal = Some(errno);
+                false
+            }
+        }
+    }
+
+    /// Counts `bytes` that [`Arena::lock_outside`] locked as unlocked again.
+    pub(crate) fn give_back_outside(&mut self, bytes: usize) {
+        self.bytes_locked_outside -= bytes;
+        if self.refused_beside_outside {
+            self.lock_refusal = None;
+            self.refused_beside_outside = false;
+        }
+    }
+
+    /// Bytes locked by [`Arena::lock_outside`] at present.
+    pub(crate) fn bytes_locked_outside(&self) -> usize {
+        self.bytes_locked_outside
     }
 
     pub(crate) fn status(&self) -> ArenaStatus {
@@ -159,8 +232,13 @@ impl Arena {
             bytes_capacity,
             bytes_locked: self.bytes_locked,
             bytes_dumpable: self.bytes_dumpable,
-            lock_refusal: self.lock_refusal,
+            lock_refusal: self.lock_refusal.or(self.outside_refusal),
         }
+    }
+
+    fn may_lock(&self, bytes: usize) -> bool {
+        let locked = self.bytes_locked + self.bytes_locked_outside;
+        self.lock_refusal.is_none() && bytes <= self.locked_bytes_max - locked
     }
 
     /// A region of `class` with a free slot: a locked one if possible, then an
@@ -169,10 +247,10 @@ impl Arena {
         if let Some(&number) = self.roomy[class][1].last() {
             return Some(number);
         }
-        let may_lock = self.lock_refusal.is_none()
-            && self.bytes_locked + REGION_BYTES <= self.locked_bytes_max;
-        if may_lock {
-            return self.grow(class, true).ok();
+        if self.may_lock(REGION_BYTES)
+            && let Ok(number) = self.grow(class, true)
+        {
+            return Some(number);
         }
         if let Some(number) = self.reassign_idle(class, true) {
             return Some(number);
@@ -183,24 +261,21 @@ impl Arena {
         self.reassign_idle(class, false).or_else(|| self.grow(class, false).ok())
     }
 
-    fn grow(&mut self, class: usize, lock: bool) -> Result<u32, Errno> {
+    /// One more region of `class`: locked or, where the system refuses that, not
+    /// made.
+    fn grow(&mut self, class: usize, locked: bool) -> Result<u32, Errno> {
         let number = u32::try_from(self.regions.len()).map_err(|_| Errno(libc::ENOMEM))?;
         let mapped = pages::map(REGION_BYTES)?;
-        let locked = lock
-            && match (self.lock)(mapped.base, REGION_BYTES) {
-                Ok(()) => true,
-                Err(errno) => {
-                    self.lock_refusal = Some(errno);
-                    false
-                }
-            };
-        let mut region = Region {
-            base: mapped.base,
-            class,
-            locked,
-            undumpable: mapped.undumpable,
-            free: Vec::new(),
-        };
+        if locked && let Err(errno) = (self.lock)(mapped.base, REGION_BYTES) {
+            // SAFETY: mapped above with this very length, and nobody else has
+            // the pointer.
+            unsafe { pages::unmap(mapped.base, REGION_BYTES) };
+            self.lock_refusal = Some(errno);
+            self.refused_beside_outside = self.bytes_locked_outside > 0;
+            return Err(errno);
+        }
+        let mut region =
+            Region { base: mapped.base, class, locked, advice: mapped.advice, free: Vec::new() };
         region.assign(class);
         self.regions.push(region);
         self.roomy[class][usize::from(locked)].push(number);

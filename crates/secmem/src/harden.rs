@@ -5,7 +5,7 @@
 
 use std::{fmt, io};
 
-use crate::slot;
+use crate::{arena::Reserved, slot};
 
 /// An error number of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl Measure {
     }
 }
 
+impl From<Result<(), Errno>> for Measure {
+    fn from(outcome: Result<(), Errno>) -> Self {
+        outcome.map_or_else(Self::Refused, |()| Self::Applied)
+    }
+}
+
 /// What became of each measure of [`harden_process`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HardeningReport {
@@ -49,6 +55,10 @@ pub struct HardeningReport {
     pub undumpable: Measure,
     /// The arena's first pages are locked into RAM.
     pub memory_locked: Measure,
+    /// Core dumps leave the arena's first pages out (`MADV_DONTDUMP`).
+    pub memory_undumpable: Measure,
+    /// Forked children see the arena's first pages empty (`MADV_WIPEONFORK`).
+    pub memory_wiped_on_fork: Measure,
     /// Soft limit of `RLIMIT_MEMLOCK` in bytes; `None`: no limit.
     pub memlock_limit_bytes: Option<u64>,
 }
@@ -60,6 +70,8 @@ impl HardeningReport {
             ("core files off (RLIMIT_CORE)", self.core_files),
             ("process undumpable (PR_SET_DUMPABLE)", self.undumpable),
             ("secret memory locked (RLIMIT_MEMLOCK)", self.memory_locked),
+            ("secret memory out of core dumps (MADV_DONTDUMP)", self.memory_undumpable),
+            ("secret memory empty in forked children (MADV_WIPEONFORK)", self.memory_wiped_on_fork),
         ]
         .into_iter()
         .filter_map(|(name, measure)| match measure {
@@ -82,11 +94,18 @@ pub fn harden_process() -> HardeningReport {
     let core_files = Measure::of(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) });
     // SAFETY: this option takes one integer and touches no memory of ours.
     let undumpable = Measure::of(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) });
-    let memory_locked = match slot::reserve() {
-        Ok(()) => Measure::Applied,
-        Err(errno) => Measure::Refused(errno),
+    let reserved = slot::reserve();
+    let memory = |outcome: fn(Reserved) -> Result<(), Errno>| -> Measure {
+        reserved.and_then(outcome).into()
     };
-    HardeningReport { core_files, undumpable, memory_locked, memlock_limit_bytes: memlock_limit() }
+    HardeningReport {
+        core_files,
+        undumpable,
+        memory_locked: memory(|reserved| reserved.locked),
+        memory_undumpable: memory(|reserved| reserved.advice.undumpable),
+        memory_wiped_on_fork: memory(|reserved| reserved.advice.wiped_on_fork),
+        memlock_limit_bytes: memlock_limit(),
+    }
 }
 
 fn memlock_limit() -> Option<u64> {
@@ -106,12 +125,18 @@ mod tests {
             core_files: Measure::Applied,
             undumpable: Measure::Refused(Errno(libc::EPERM)),
             memory_locked: Measure::Refused(Errno(libc::ENOMEM)),
+            memory_undumpable: Measure::Refused(Errno(libc::EINVAL)),
+            memory_wiped_on_fork: Measure::Refused(Errno(libc::ENOSYS)),
             memlock_limit_bytes: Some(0),
         };
         let refusals: Vec<_> = report.refusals().collect();
-        assert_eq!(refusals.len(), 2);
+        assert_eq!(refusals.len(), 4);
         assert!(refusals[0].0.contains("PR_SET_DUMPABLE"));
         assert_eq!(refusals[1].1, Errno(libc::ENOMEM));
         assert!(refusals[1].1.to_string().contains("memory"));
+        assert!(refusals[2].0.contains("MADV_DONTDUMP"));
+        assert_eq!(refusals[2].1, Errno(libc::EINVAL));
+        assert!(refusals[3].0.contains("MADV_WIPEONFORK"));
+        assert_eq!(refusals[3].1, Errno(libc::ENOSYS));
     }
 }

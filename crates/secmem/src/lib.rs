@@ -33,3 +33,7 @@ pub use harden::{Errno, HardeningReport, Measure, harden_process};
 pub use scrub::{WipingAllocator, scrubbed, scrubbed_thread};
 pub use secret::{Secret, SecretBytes, SecretText};
 pub use slot::arena_status;
+
+/// Compiled anew when another checkout is built in the same build directory
+/// (`.cargo/config.toml`). None without that file: a vendored copy of the crate.
+const _: Option<&str> = option_env!("STRONGROOM_CHECKOUT");

@@ -11,8 +11,19 @@ use crate::Errno;
 pub(crate) struct Pages {
     /// First usable byte, aligned to a page.
     pub(crate) base: NonNull<u8>,
-    /// Whether core dumps leave the pages out.
-    pub(crate) undumpable: bool,
+    /// Number of usable bytes: whole pages.
+    pub(crate) bytes: usize,
+    /// What the system made of the advice on them.
+    pub(crate) advice: Advice,
+}
+
+/// What the system made of the advice on a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Advice {
+    /// Core dumps leave the pages out (`MADV_DONTDUMP`).
+    pub(crate) undumpable: Result<(), Errno>,
+    /// Forked children see zeros (`MADV_WIPEONFORK`).
+    pub(crate) wiped_on_fork: Result<(), Errno>,
 }
 
 /// Size of a page in bytes.
@@ -22,8 +33,8 @@ pub(crate) fn page_bytes() -> usize {
     usize::try_from(size).expect("a page has a positive size on every Linux")
 }
 
-/// Maps `len` zeroed bytes (rounded up to whole pages) between guard pages,
-/// left out of core dumps and emptied in forked children.
+/// Maps `len` zeroed bytes (rounded up to whole pages) between guard pages, and
+/// asks for them to be left out of core dumps and emptied in forked children.
 ///
 /// # Errors
 ///
@@ -56,17 +67,23 @@ pub(crate) fn map(len: usize) -> Result<Pages, Errno> {
         unsafe { libc::munmap(start, usable + 2 * page) };
         return Err(errno);
     }
-    // SAFETY: advice on a range of the mapping made above. Neither changes its
-    // content in this process.
-    let undumpable = unsafe {
-        libc::madvise(base, usable, libc::MADV_WIPEONFORK);
-        libc::madvise(base, usable, libc::MADV_DONTDUMP) == 0
+    let advise = |advice| {
+        // SAFETY: advice on a range of the mapping made above. Neither kind
+        // changes its content in this process.
+        match unsafe { libc::madvise(base, usable, advice) } {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
+        }
+    };
+    let advice = Advice {
+        undumpable: advise(libc::MADV_DONTDUMP),
+        wiped_on_fork: advise(libc::MADV_WIPEONFORK),
     };
     let base = NonNull::new(base.cast()).expect("one page past a mapping's start is not null");
-    Ok(Pages { base, undumpable })
+    Ok(Pages { base, bytes: usable, advice })
 }
 
-/// Gives back what [`map`] returned for the same `len`.
+/// Gives back what [`map`] returned for the same `len`, locked or not.
 ///
 /// # Safety
 ///

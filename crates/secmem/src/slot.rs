@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     ArenaStatus, Errno, LOCKED_BYTES_MAX,
-    arena::{Arena, CLASSES, Place},
+    arena::{Arena, CLASSES, Place, Reserved},
     pages,
 };
 
@@ -38,23 +38,26 @@ fn shared() -> MutexGuard<'static, Shared> {
 pub fn arena_status() -> ArenaStatus {
     let shared = shared();
     let status = shared.arena.status();
+    let bytes_capacity = status.bytes_capacity + shared.own_bytes;
+    let bytes_locked = status.bytes_locked + shared.arena.bytes_locked_outside();
     ArenaStatus {
-        locked: status.locked && shared.own_bytes == 0,
+        locked: bytes_capacity > 0 && bytes_locked == bytes_capacity,
         bytes_in_use: status.bytes_in_use + shared.own_bytes,
-        bytes_capacity: status.bytes_capacity + shared.own_bytes,
+        bytes_capacity,
+        bytes_locked,
         bytes_dumpable: status.bytes_dumpable + shared.dumpable_bytes,
         ..status
     }
 }
 
-/// Makes the arena's first region, and says why it could not be locked.
-pub(crate) fn reserve() -> Result<(), Errno> {
+/// Makes the arena's first region. See [`Arena::reserve`].
+pub(crate) fn reserve() -> Result<Reserved, Errno> {
     shared().arena.reserve()
 }
 
 enum Home {
     Arena(Place),
-    Pages { undumpable: bool },
+    Pages { undumpable: bool, locked: bool },
     Heap,
 }
 
@@ -78,22 +81,26 @@ unsafe impl Sync for Slot {}
 
 impl Slot {
     /// `len` zero bytes: in the arena; a secret larger than its largest class,
-    /// or one for which no region could be mapped, on pages of its own, and
-    /// where the system has no mapping left, on the heap.
+    /// or one for which no region could be mapped, on pages of its own, which are
+    /// locked while the bound lasts; and where the system has no mapping left, on
+    /// the heap.
     pub(crate) fn zeroed(len: usize) -> Self {
         if len <= CLASSES[CLASSES.len() - 1]
             && let Some(place) = shared().arena.take(len)
         {
             return Self { base: place.base, len, capacity: len, home: Home::Arena(place) };
         }
-        let slot = match pages::map(len) {
+        let mapped = pages::map(len);
+        let mut shared = shared();
+        let slot = match mapped {
             Ok(mapped) => {
-                let home = Home::Pages { undumpable: mapped.undumpable };
-                Self { base: mapped.base, len, capacity: len, home }
+                let undumpable = mapped.advice.undumpable.is_ok();
+                let locked = shared.arena.lock_outside(mapped.base, mapped.bytes);
+                let home = Home::Pages { undumpable, locked };
+                Self { base: mapped.base, len, capacity: mapped.bytes, home }
             }
             Err(_) => Self::on_heap(len),
         };
-        let mut shared = shared();
         shared.own_bytes += slot.capacity;
         shared.dumpable_bytes += slot.bytes_dumpable();
         slot
@@ -113,8 +120,8 @@ impl Slot {
 
     fn bytes_dumpable(&self) -> usize {
         match self.home {
-            Home::Pages { undumpable: false } | Home::Heap => self.capacity,
-            Home::Pages { undumpable: true } | Home::Arena(_) => 0,
+            Home::Pages { undumpable: false, .. } | Home::Heap => self.capacity,
+            Home::Pages { undumpable: true, .. } | Home::Arena(_) => 0,
         }
     }
 
@@ -145,8 +152,8 @@ impl Drop for Slot {
         pages::wipe(self.bytes_mut());
         match self.home {
             Home::Arena(place) => return shared().arena.give_back(place),
-            // SAFETY: mapped by `zeroed` with this very length, and nobody else
-            // has the pointer.
+            // SAFETY: mapped by `zeroed` with this very length in whole pages,
+            // and nobody else has the pointer.
             Home::Pages { .. } => unsafe { pages::unmap(self.base, self.capacity) },
             // SAFETY: allocated by `on_heap` with this very layout.
             Home::Heap => unsafe { dealloc(self.base.as_ptr(), Self::heap_layout(self.capacity)) },
@@ -154,6 +161,9 @@ impl Drop for Slot {
         let mut shared = shared();
         shared.own_bytes -= self.capacity;
         shared.dumpable_bytes -= self.bytes_dumpable();
+        if let Home::Pages { locked: true, .. } = self.home {
+            shared.arena.give_back_outside(self.capacity);
+        }
     }
 }
 
@@ -187,14 +197,30 @@ mod tests {
     }
 
     #[test]
-    fn a_large_secret_has_pages_of_its_own_and_is_counted() {
+    fn a_large_secret_has_pages_of_its_own_that_are_locked_and_counted() {
         let mut slot = Slot::zeroed(100_000);
-        assert!(matches!(slot.home, Home::Pages { undumpable: true }));
+        let Home::Pages { undumpable, locked } = slot.home else { panic!("not on pages") };
+        assert!(undumpable);
         assert!(slot.bytes().iter().all(|&byte| byte == 0));
         slot.bytes_mut()[99_999] = 1;
+        assert_eq!(slot.capacity, 100_000_usize.next_multiple_of(pages::page_bytes()));
         let status = arena_status();
-        assert!(status.bytes_in_use >= 100_000);
-        assert!(!status.locked, "a secret outside the locked arena shows");
+        assert!(status.bytes_in_use >= slot.capacity);
+        if locked {
+            assert!(status.bytes_locked >= slot.capacity);
+        } else {
+            assert!(status.lock_refusal.is_some(), "it is within the bound");
+            assert!(!status.locked, "a secret in unlocked memory shows");
+        }
+    }
+
+    #[test]
+    fn a_secret_beyond_the_bound_is_unlocked_and_shows() {
+        let slot = Slot::zeroed(LOCKED_BYTES_MAX + 1);
+        assert!(matches!(slot.home, Home::Pages { locked: false, .. }));
+        let status = arena_status();
+        assert!(!status.locked);
+        assert!(status.bytes_capacity - status.bytes_locked >= slot.capacity);
     }
 
     #[test]

@@ -90,7 +90,10 @@ fn memory_freed_and_stack_left_inside_scrubbed_is_wiped() {
 
     let plain = std::thread::spawn(|| scrubbed(careless_thread));
     assert_eq!(plain.join().unwrap(), 1000);
-    assert!(CANARIES_FREED.swap(0, Ordering::SeqCst) > 0, "what a thread keeps outlives `scrubbed`");
+    assert!(
+        CANARIES_FREED.swap(0, Ordering::SeqCst) > 0,
+        "what a thread keeps outlives `scrubbed`"
+    );
     assert_eq!(scrubbed_thread(careless_thread), 1000);
     assert_eq!(CANARIES_FREED.load(Ordering::SeqCst), 0, "what the thread kept is wiped");
     let panicked = std::panic::catch_unwind(|| scrubbed_thread(|| panic!("planted")));

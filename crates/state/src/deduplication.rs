@@ -231,7 +231,10 @@ mod tests {
         let mut tables = MapTables::new();
         applied(&mut tables, &batch(1, 1, 1), 1);
         applied(&mut tables, &batch(1, 1, WINDOW), 2);
-        assert_eq!(standing(&tables, Lane::Proven, &batch(1, 1, 1)).unwrap(), Standing::Repeats(mark(1)));
+        assert_eq!(
+            standing(&tables, Lane::Proven, &batch(1, 1, 1)).unwrap(),
+            Standing::Repeats(mark(1))
+        );
         applied(&mut tables, &batch(1, 1, WINDOW + 1), 3);
         let below = Standing::Refused(RefusalCause::BelowWindow);
         assert_eq!(standing(&tables, Lane::Proven, &batch(1, 1, 1)).unwrap(), below);
@@ -242,8 +245,14 @@ mod tests {
         let mut tables = MapTables::new();
         applied(&mut tables, &batch(1, 1, 5), 1);
         applied(&mut tables, &batch(1, 1, 3), 2);
-        assert_eq!(standing(&tables, Lane::Proven, &batch(1, 1, 5)).unwrap(), Standing::Repeats(mark(1)));
-        assert_eq!(standing(&tables, Lane::Proven, &batch(1, 1, 3)).unwrap(), Standing::Repeats(mark(2)));
+        assert_eq!(
+            standing(&tables, Lane::Proven, &batch(1, 1, 5)).unwrap(),
+            Standing::Repeats(mark(1))
+        );
+        assert_eq!(
+            standing(&tables, Lane::Proven, &batch(1, 1, 3)).unwrap(),
+            Standing::Repeats(mark(2))
+        );
         let next = Standing::First { newest: 5 };
         assert_eq!(standing(&tables, Lane::Proven, &batch(1, 1, 6)).unwrap(), next);
     }
@@ -253,7 +262,10 @@ mod tests {
         let mut tables = MapTables::new();
         applied(&mut tables, &batch(1, 1, 2), 1);
         applied(&mut tables, &batch(2, 1, 9), 2);
-        assert_eq!(standing(&tables, Lane::Proven, &batch(2, 1, 2)).unwrap(), Standing::First { newest: 9 });
+        assert_eq!(
+            standing(&tables, Lane::Proven, &batch(2, 1, 2)).unwrap(),
+            Standing::First { newest: 9 }
+        );
         applied(&mut tables, &batch(2, 1, 9 + 2 * WINDOW), 3);
         applied(&mut tables, &batch(2, 1, 8 + 2 * WINDOW), 4);
         let late = batch(2, 1, 7 + 2 * WINDOW);

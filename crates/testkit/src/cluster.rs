@@ -19,7 +19,7 @@ use strongroom_wire::peer::{AppendHashPointRequest, StateHashRequest};
 use tempfile::TempDir;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use builder::Builder;
+pub use builder::{Builder, turn};
 pub use ceremony::{Ceremony, Tenant};
 
 use crate::{

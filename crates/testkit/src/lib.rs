@@ -42,7 +42,7 @@ pub mod wait;
 
 pub use binary::server_binary;
 pub use caller::{Caller, Explain, Failure, StatusExt, request_with_id};
-pub use cluster::{Builder, Ceremony, Cluster, Tenant};
+pub use cluster::{Builder, Ceremony, Cluster, Tenant, turn};
 pub use disk::Disk;
 pub use monitor::{Metrics, RaftView, SealView, Status};
 pub use node::Node;

@@ -60,6 +60,8 @@ pub struct RaftView {
     pub applied_index: Option<u64>,
     /// Index of the newest snapshot.
     pub snapshot_index: Option<u64>,
+    /// Newest index purged from the log.
+    pub purged_index: Option<u64>,
 }
 
 /// The audit log on a node.

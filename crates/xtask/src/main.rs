@@ -71,11 +71,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top of the checkout.
+/// The top of the checkout: of the one that cargo was called in.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let manifest = env::var_os("CARGO_MANIFEST_DIR");
+    Path::new(&manifest.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()))
         .ancestors()
         .nth(2)
         .expect("this crate lies two folders below the top")
         .to_owned()
 }
+
+/// Compiled anew when another checkout is built in the same build directory
+/// (`.cargo/config.toml`). None without that file: a vendored copy of the crate.
+const _: Option<&str> = option_env!("STRONGROOM_CHECKOUT");

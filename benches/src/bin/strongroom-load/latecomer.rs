@@ -1,5 +1,5 @@
-//! A member that is first started after many transactions, when the others have
-//! purged from their logs what it would need.
+//! A member that is there for `init`, as every member must be, and then away for
+//! many transactions, until the others have purged from their logs what it needs.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::{
     report::Figures,
 };
 
+/// A clean end takes this long at most.
+const SHUTDOWN: Duration = Duration::from_secs(20);
 /// Catching up takes this long at most.
 const CATCH_UP: Duration = Duration::from_secs(300);
 /// Between two looks at how far it is.
@@ -20,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 #[derive(Args)]
 pub(crate) struct Latecomer {
-    /// Transactions before it is started
+    /// Transactions while it is away
     #[arg(long, default_value_t = 100_000)]
     transactions: u64,
     /// Calls in flight: the fewer, the fewer transactions share a log entry
@@ -37,13 +39,11 @@ impl Latecomer {
         let cluster = Cluster::builder("latecomer")
             .direct_links()
             .snapshot_every(self.snapshot_every, self.snapshot_every / 10)
-            .prepare()
+            .start()
             .await?;
         let late = cluster.nodes().last().context("three nodes")?;
-        for node in cluster.nodes().iter().filter(|node| node.id != late.id) {
-            node.start().await?;
-        }
         cluster.init().await?;
+        late.stop(SHUTDOWN).await?;
         cluster.unseal_all().await?;
         let tenant = cluster.tenant().await?;
 

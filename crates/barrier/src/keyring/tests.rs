@@ -49,20 +49,50 @@ fn epochs_are_dropped_one_kind_at_a_time_and_never_used_again() {
     assert_eq!(epochs(&third), (vec![1, 2, 3], vec![1, 2, 3]), "the old keyring stays as it was");
 }
 
-#[test]
-fn a_full_keyring_refuses_to_rotate_until_an_epoch_is_dropped() {
+/// A keyring of [`KEYRING_EPOCHS_MAX`] epochs of each kind.
+fn full() -> Keyring {
     let mut entropy = Counter(0);
     let mut full = keyring();
     for _ in 1..KEYRING_EPOCHS_MAX {
         full = full.rotate(&mut entropy).unwrap();
     }
+    full
+}
+
+#[test]
+fn a_keyring_full_of_barrier_epochs_refuses_to_rotate_until_one_is_dropped() {
+    let mut entropy = Counter(0);
+    let full = full();
     assert_eq!(full.rotate(&mut entropy).err(), Some(KeyringFull));
     let decoded = Keyring::decode(full.encode().expose()).unwrap();
     assert_eq!(epochs(&decoded).0.len(), KEYRING_EPOCHS_MAX);
-    let full = full.drop_barrier_epoch(BarrierEpoch(5)).ok().unwrap();
-    assert_eq!(full.rotate(&mut entropy).err(), Some(KeyringFull), "audit keys are still full");
-    let room = full.drop_audit_epoch(BarrierEpoch(7)).ok().unwrap();
-    assert_eq!(room.rotate(&mut entropy).unwrap().barrier_epoch(), BarrierEpoch(257));
+    let full = full.drop_audit_epoch(BarrierEpoch(7)).ok().unwrap();
+    assert_eq!(full.rotate(&mut entropy).err(), Some(KeyringFull), "barrier keys are still full");
+    let room = full.drop_barrier_epoch(BarrierEpoch(5)).ok().unwrap();
+    let rotated = room.rotate(&mut entropy).unwrap();
+    assert_eq!(rotated.barrier_epoch(), BarrierEpoch(257));
+    assert_eq!(rotated.audit_epoch(), BarrierEpoch(257));
+}
+
+#[test]
+fn the_barrier_rotates_alone_while_audit_keys_are_full() {
+    let mut entropy = Counter(0);
+    let mut keyring = full();
+    for epoch in 257..260 {
+        keyring = keyring.drop_barrier_epoch(BarrierEpoch(epoch - 256)).ok().unwrap();
+        let newest = *keyring.audit[&BarrierEpoch(256)].expose();
+        keyring = keyring.rotate(&mut entropy).unwrap();
+        assert_eq!(keyring.barrier_epoch(), BarrierEpoch(epoch));
+        assert_eq!(keyring.audit_epoch(), BarrierEpoch(256));
+        assert_eq!(keyring.audit.len(), KEYRING_EPOCHS_MAX);
+        assert_eq!(keyring.audit[&BarrierEpoch(256)].expose(), &newest, "it goes on");
+    }
+    let decoded = Keyring::decode(keyring.encode().expose()).unwrap();
+    assert_eq!(epochs(&decoded), epochs(&keyring));
+    let keyring = keyring.drop_barrier_epoch(BarrierEpoch(4)).ok().unwrap();
+    let keyring = keyring.drop_audit_epoch(BarrierEpoch(1)).ok().unwrap();
+    let rotated = keyring.rotate(&mut entropy).unwrap();
+    assert_eq!((rotated.barrier_epoch().0, rotated.audit_epoch().0), (260, 257), "room again");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each law uses its part")]
 
 use strongroom_barrier::{
-    Entropy, InitRequest, Initialised, Keyring, RowAddress, Share, initialise,
+    Entropy, InitRequest, Initialised, Keyring, KeyringAddress, Nonces, RootKey, RowAddress, Share,
+    initialise,
 };
-use strongroom_base::{ClusterId, HistoryId, SealEpoch};
+use strongroom_base::{ClusterId, HistoryId, Revision, SealEpoch};
 
 /// Deterministic and never the same bytes twice: a counter through a mixer
 /// (SplitMix64's constants).
@@ -51,10 +52,38 @@ pub(crate) fn copy(share: &Share) -> Share {
     Share::parse(share.expose_text().expose()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Whether two keyrings hold the same keys, by what they do.
+/// Whether two keyrings hold the same keys: by what they do with the index key,
+/// the batch key and the newest of the others, and by the one record that they
+/// make of all keys under one root key.
 pub(crate) fn same_keys(a: &Keyring, b: &Keyring) -> bool {
     a.name_row_id(1, b"x") == b.name_row_id(1, b"x")
         && a.batch_mac(b"x") == b.batch_mac(b"x")
         && a.barrier_epochs().eq(b.barrier_epochs())
         && a.audit_epochs().eq(b.audit_epochs())
+        && opens(a, b)
+        && opens(b, a)
+        && record(a) == record(b)
+}
+
+/// Whether `reader` opens what `writer` seals.
+fn opens(reader: &Keyring, writer: &Keyring) -> bool {
+    let (place, revision, leaf) = (address(b"x"), Revision(1), [0x55; 32]);
+    let row = writer.seal_row(nonces(), &place, revision, b"row");
+    let body = writer.seal_body(nonces(), history(), &leaf, b"body");
+    reader.open_row(&place, revision, &row).is_ok_and(|row| row.expose() == b"row")
+        && reader.open_body(history(), &leaf, &body).is_ok_and(|body| body.expose() == b"body")
+}
+
+/// The record of a keyring under a root key, place and nonces that are always the
+/// same, so that it tells each key of each epoch from another.
+fn record(keyring: &Keyring) -> Vec<u8> {
+    let root = RootKey::init_with(|key| key.fill(0x66));
+    let address =
+        KeyringAddress { cluster: cluster(1), seal_epoch: SealEpoch(1), revision: Revision(1) };
+    keyring.wrap(&root, &address, nonces())
+}
+
+/// Always the same: for comparisons, where nothing is kept secret.
+fn nonces() -> Nonces {
+    Nonces::draw(&mut Counted(0))
 }

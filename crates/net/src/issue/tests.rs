@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Credentials, TlsPaths,
-    testing::{Pki, cluster, node, valid},
+    testing::{Pki, cluster, expired, node, valid},
 };
 
 fn mode(path: &Path) -> u32 {
@@ -63,6 +63,74 @@ fn a_validity_that_ends_before_it_begins_or_leaves_the_calendar_is_refused() {
         let validity = Validity { not_before, not_after };
         let error = pki.ca.issue_client(pki.dir.path(), "app", validity).unwrap_err();
         assert!(matches!(error, IssueError::Validity), "{error:?}");
+    }
+}
+
+#[test]
+fn a_ca_that_has_ended_issues_nothing_and_is_not_opened() {
+    let dir = TempDir::new().unwrap();
+    let ca = DevelopmentCa::create(dir.path(), cluster(1), expired()).unwrap();
+    let before = entries(dir.path());
+    let refusals = [
+        ca.issue_client(dir.path(), "app", valid()).err().unwrap(),
+        ca.issue_client(dir.path(), "app", expired()).err().unwrap(),
+        DevelopmentCa::load(dir.path()).err().unwrap(),
+    ];
+    for error in refusals {
+        let IssueError::CaEnded { path, ended } = &error else { panic!("{error:?}") };
+        assert_eq!(path, ca.cert_path());
+        assert!(error.to_string().contains(&date(*ended)), "{error}");
+    }
+    assert_eq!(entries(dir.path()), before);
+}
+
+#[test]
+fn a_certificate_ends_with_its_ca_at_the_latest() {
+    let now = SystemTime::now();
+    let pki = Pki::lasting(cluster(1), Validity::days(now, 10));
+    let ends = |path: &Path| {
+        let der = CertificateDer::from_pem_file(path).unwrap();
+        let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+        parsed.validity().not_after.timestamp()
+    };
+    let ca = ends(pki.ca.cert_path());
+    let opened = DevelopmentCa::load(pki.dir.path()).unwrap();
+    for (days, name) in [(9, "shorter"), (10, "equal"), (397, "longer")] {
+        for (from, ca_now) in [("made", &pki.ca), ("opened", &opened)] {
+            let dir = pki.dir.path().join(from);
+            let files = ca_now.issue_client(&dir, name, Validity::days(now, days)).unwrap();
+            let expected = if days < 10 { ca - 86_400 } else { ca };
+            assert_eq!(ends(&files.cert), expected, "{from} {name}");
+        }
+    }
+    let late = Validity { not_before: now + DAY * 20, not_after: now + DAY * 30 };
+    let error = pki.ca.issue_client(pki.dir.path(), "late", late).unwrap_err();
+    assert!(matches!(error, IssueError::Validity), "{error:?}");
+}
+
+#[test]
+fn a_key_whose_certificate_is_not_written_does_not_stay() {
+    let pki = Pki::new(cluster(1));
+    let dir = pki.dir.path().join("new");
+    // A name that the file system takes, but not with what is added meanwhile.
+    let cert = dir.join("c".repeat(250));
+    let files = IssuedFiles { cert, key: dir.join("key.pem") };
+    let identity = pki.node_identity(1);
+    let issue = |files: &IssuedFiles| pki.ca.issue_to(files, &identity, &Names::default(), valid());
+    let error = issue(&files).unwrap_err();
+    assert!(matches!(&error, IssueError::Io { path, .. } if *path == files.cert), "{error:?}");
+    assert_eq!(entries(&dir), Vec::<String>::new());
+    let files = IssuedFiles { cert: dir.join("cert.pem"), ..files };
+    issue(&files).unwrap();
+    assert_eq!(entries(&dir), ["cert.pem", "key.pem"]);
+}
+
+#[test]
+fn a_file_named_without_a_directory_lies_in_the_present_one() {
+    for (path, directory) in
+        [("node.pem", "."), ("./node.pem", "."), ("tls/node.pem", "tls"), ("/node.pem", "/")]
+    {
+        assert_eq!(directory_of(Path::new(path)), Path::new(directory), "{path}");
     }
 }
 

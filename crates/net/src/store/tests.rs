@@ -1,4 +1,4 @@
-use std::os::unix::fs::symlink;
+use std::{os::unix::fs::symlink, time::SystemTime};
 
 use rcgen::ExtendedKeyUsagePurpose;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,9 +7,9 @@ use tower::Service as _;
 
 use super::*;
 use crate::{
-    AcceptorLimits, AcceptorStats, Connector, IdentityError, Incoming, IssuedFiles, Listener,
-    Validity,
-    testing::{LONG, Pki, bind, cluster, expired, node, replace, until, valid},
+    AcceptorLimits, AcceptorStats, Connector, Ending, IdentityError, Incoming, IssuedFiles,
+    Listener, Validity,
+    testing::{LONG, Pki, bind, cluster, ending_after, expired, node, replace, until, valid},
 };
 
 /// A store of node 1, its files, and a second certificate for the same node.
@@ -206,8 +206,8 @@ async fn new_connections_use_the_new_certificate_while_old_ones_go_on() {
     renewal.reload(&renewal.next).unwrap();
     let mut new = connector.call(uri).await.unwrap().into_inner();
 
-    let certificate = |stream: &tokio_rustls::client::TlsStream<_>| {
-        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    let certificate = |stream: &Ending<tokio_rustls::client::TlsStream<_>>| {
+        stream.get_ref().get_ref().1.peer_certificates().unwrap()[0].clone()
     };
     assert_ne!(certificate(&old), certificate(&new));
     assert_eq!(certificate(&new), renewal.store.current().key().cert[0]);
@@ -226,7 +226,7 @@ async fn a_ca_that_is_taken_out_is_trusted_no_longer() {
     let other = Pki::new(cluster(1));
     let ca = renewal.pki.ca.cert_path();
     let own = fs::read(ca).unwrap();
-    let both = [own.clone(), fs::read(other.ca.cert_path()).unwrap()].concat();
+    let both = renewal.pki.ca_beside(&other);
     let client = crate::testing::Client::with(&other.node_files(2));
     let attempt = || crate::testing::handshake_at_server(&renewal.store, Listener::Peer, &client);
 
@@ -237,6 +237,30 @@ async fn a_ca_that_is_taken_out_is_trusted_no_longer() {
     fs::write(ca, own).unwrap();
     renewal.store.reload().unwrap();
     assert!(attempt().await.is_err());
+}
+
+#[tokio::test]
+async fn a_ca_that_ends_is_trusted_no_longer_from_the_next_look_on() {
+    let renewal = Renewal::new();
+    // Long enough for what comes before the wait on any machine.
+    let other = Pki::lasting(cluster(1), ending_after(Duration::from_secs(5)));
+    let client = crate::testing::Client::with(&other.node_files(2));
+    let attempt = || crate::testing::handshake_at_server(&renewal.store, Listener::Peer, &client);
+    fs::write(renewal.pki.ca.cert_path(), renewal.pki.ca_beside(&other)).unwrap();
+    renewal.store.reload_if_changed();
+    assert!(attempt().await.is_ok());
+    let trust = renewal.store.current().trust().clone();
+
+    until("the look finds that the CA has ended", || {
+        renewal.store.reload_if_changed();
+        renewal.store.counts().reloaded == 2
+    })
+    .await;
+    assert_eq!(renewal.store.current().cas_ended(), 1);
+    assert!(trust.is_cancelled(), "connections made before are ended");
+    assert!(attempt().await.is_err());
+    renewal.store.reload_if_changed();
+    assert_eq!(renewal.store.counts().reloaded, 2, "what has ended is read once");
 }
 
 #[test]

@@ -74,6 +74,8 @@ fn raft_config(config: &Config, data: &DataDir) -> RaftConfig {
     raft.snapshot_every = config.raft.snapshot_every;
     raft.keep_after_snapshot = config.raft.keep_after_snapshot;
     raft.flush_lag_max_ms = config.raft.flush_lag_max_ms;
+    // Until its peers have said what they remember of it (`recall`).
+    raft.silent = true;
     raft
 }
 

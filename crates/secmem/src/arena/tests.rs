@@ -1,6 +1,6 @@
 //! Tests of the arena's bookkeeping, on arenas of their own.
 
-use std::collections::HashSet;
+use std::{cell::Cell, collections::HashSet};
 
 use super::*;
 
@@ -24,12 +24,15 @@ fn assert_invariants(arena: &Arena) {
         .map(|r| (Region::slots(r.class) - r.free.len()) * CLASSES[r.class])
         .sum();
     assert_eq!(in_use, arena.bytes_in_use);
+    let locked = arena.regions.iter().filter(|region| region.locked).count() * REGION_BYTES;
+    assert_eq!(locked, arena.bytes_locked);
+    assert!(locked + arena.bytes_locked_outside <= arena.locked_bytes_max);
 }
 
 #[test]
 fn a_refused_lock_leaves_a_working_arena_that_says_so() {
     let mut arena = Arena::new(LOCKED_BYTES_MAX, |_, _| Err(Errno(libc::EPERM)));
-    assert_eq!(arena.reserve(), Err(Errno(libc::EPERM)));
+    assert_eq!(arena.reserve().unwrap().locked, Err(Errno(libc::EPERM)));
     let place = arena.take(32).unwrap();
     let status = arena.status();
     assert!(!status.locked);
@@ -58,6 +61,80 @@ fn locked_bytes_never_pass_the_bound_and_the_rest_is_unlocked() {
     places.into_iter().for_each(|place| arena.give_back(place));
     let again = arena.take(32).unwrap();
     assert!(arena.regions[again.region as usize].locked, "locked room comes first");
+    assert_invariants(&arena);
+}
+
+#[test]
+fn the_first_region_tells_what_became_of_every_measure() {
+    let mut arena = Arena::new(REGION_BYTES, |_, _| Ok(()));
+    let reserved = arena.reserve().unwrap();
+    assert_eq!(reserved, Reserved { locked: Ok(()), advice: arena.regions[0].advice });
+    assert_eq!(arena.reserve(), Ok(reserved), "a second call makes nothing");
+    assert_eq!(arena.status().bytes_capacity, REGION_BYTES);
+
+    let refused = Err(Errno(libc::EINVAL));
+    arena.regions[0].advice = Advice { undumpable: refused, wiped_on_fork: refused };
+    assert_eq!(arena.reserve().unwrap().advice.wiped_on_fork, refused);
+    let place = arena.take(64).unwrap();
+    assert_eq!(arena.status().bytes_dumpable, 64);
+    arena.give_back(place);
+    assert_eq!(arena.status().bytes_dumpable, 0);
+}
+
+#[test]
+fn pages_outside_are_locked_while_the_bound_lasts_and_regions_count_against_it() {
+    let mut arena = Arena::new(3 * REGION_BYTES, |_, _| Ok(()));
+    let pages = NonNull::dangling();
+    assert!(!arena.lock_outside(pages, 3 * REGION_BYTES + 1));
+    assert!(arena.lock_outside(pages, 2 * REGION_BYTES));
+    let places: Vec<_> = (0..9).map(|_| arena.take(8192).unwrap()).collect();
+    assert_eq!(arena.status().bytes_locked, REGION_BYTES, "one region is left of the bound");
+    assert_eq!(arena.status().bytes_capacity, 2 * REGION_BYTES);
+    assert!(!arena.lock_outside(pages, 1));
+    assert_eq!(arena.status().lock_refusal, None, "the system was not asked");
+    assert_invariants(&arena);
+
+    arena.give_back_outside(2 * REGION_BYTES);
+    assert_eq!(arena.bytes_locked_outside(), 0);
+    places.into_iter().for_each(|place| arena.give_back(place));
+    for _ in 0..24 {
+        arena.take(8192).unwrap();
+    }
+    assert_eq!(arena.status().bytes_locked, 3 * REGION_BYTES);
+    assert_invariants(&arena);
+}
+
+#[test]
+fn a_lock_refused_beside_pages_outside_is_tried_again_once_they_are_given_back() {
+    thread_local! {
+        static LEFT: Cell<usize> = const { Cell::new(2 * REGION_BYTES) };
+    }
+    let mut arena = Arena::new(LOCKED_BYTES_MAX, |_, bytes| {
+        let left = LEFT.get().checked_sub(bytes).ok_or(Errno(libc::ENOMEM))?;
+        LEFT.set(left);
+        Ok(())
+    });
+    assert!(!arena.lock_outside(NonNull::dangling(), 2 * REGION_BYTES + 1));
+    assert_eq!(arena.status().lock_refusal, Some(Errno(libc::ENOMEM)));
+    assert!(arena.lock_outside(NonNull::dangling(), REGION_BYTES), "fewer pages are");
+    for _ in 0..9 {
+        arena.take(8192).unwrap();
+    }
+    assert_eq!(arena.status().bytes_locked, REGION_BYTES);
+    assert_eq!(arena.lock_refusal, Some(Errno(libc::ENOMEM)));
+    assert_eq!(arena.status().bytes_capacity, 2 * REGION_BYTES, "no region is left over");
+
+    LEFT.set(REGION_BYTES);
+    arena.give_back_outside(REGION_BYTES);
+    let place = arena.take(4096).unwrap();
+    assert!(arena.regions[place.region as usize].locked);
+    // Refused with nothing outside: the system is not asked again.
+    arena.take(2048).unwrap();
+    assert_eq!(arena.lock_refusal, Some(Errno(libc::ENOMEM)));
+    LEFT.set(REGION_BYTES);
+    assert!(!arena.lock_outside(NonNull::dangling(), 1));
+    arena.take(1024).unwrap();
+    assert_eq!(arena.status().bytes_locked, 2 * REGION_BYTES);
     assert_invariants(&arena);
 }
 

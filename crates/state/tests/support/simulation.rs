@@ -8,7 +8,8 @@ use strongroom_state::StoredRow;
 
 use super::{
     build::{
-        absent, command_of_either_lane, delete, hash_point, plain, put, put_plain, record, sealed, unused, version,
+        absent, command_of_either_lane, delete, hash_point, plain, put, put_plain, record, sealed,
+        unused, version,
     },
     reference::{Expected, Reference},
 };

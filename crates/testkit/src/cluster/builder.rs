@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use parking_lot::Mutex;
 use strongroom_base::ClusterId;
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use toml::{Table, Value};
 
 use crate::{
@@ -26,6 +26,16 @@ use super::Cluster;
 
 /// One cluster at a time.
 static TURN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
+
+/// Waits until no [`Cluster`] lives in this process, and lets none be made while
+/// what it gives lives: for nodes that are started by other means.
+///
+/// # Panics
+///
+/// Never: the semaphore is never closed.
+pub async fn turn() -> OwnedSemaphorePermit {
+    Arc::clone(&TURN).acquire_owned().await.expect("the semaphore is never closed")
+}
 
 /// What a cluster is to be like.
 #[derive(Clone, Debug)]
@@ -129,7 +139,7 @@ impl Builder {
     /// When the program is not built, or files can't be written.
     pub async fn prepare(self) -> anyhow::Result<Cluster> {
         let program = server_binary()?;
-        let turn = Arc::clone(&TURN).acquire_owned().await?;
+        let turn = turn().await;
         let keep = TempDir::with_prefix(format!("strongroom-{}-", self.name))?;
         let folder = keep.path().to_owned();
         let members: Vec<u64> = (1..=self.nodes).collect();

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 use strongroom_testkit::{
-    Caller, Cluster, Explain as _, StatusExt as _, evidence, rounds::rounds, wait,
+    Caller, Cluster, Explain as _, Node, StatusExt as _, evidence, rounds::rounds, wait,
 };
 use strongroom_wire::v1::{Event, Role};
 use tokio::task::JoinHandle;
@@ -85,9 +85,42 @@ impl Callers {
 
 /// Not a word of the transport, nor of a cluster that elects.
 fn answered_by_node(call: &Call) -> bool {
-    let transient =
-        ["NOT_SENT", "NO_ANSWER", "NO_QUORUM", "OUTCOME_UNKNOWN", "SEALED", "CONTENTION"];
+    let transient = [
+        "NOT_SENT",
+        "NO_ANSWER",
+        "NO_QUORUM",
+        "OUTCOME_UNKNOWN",
+        "DEADLINE_EXCEEDED",
+        "SEALED",
+        "CONTENTION",
+    ];
     !call.refused.as_deref().is_some_and(|reason| transient.contains(&reason))
+}
+
+/// Two callers of each node: while one call of a node is decided, another one
+/// is already invoked there.
+fn two_each(cluster: &Cluster, token: &str) -> Vec<Caller> {
+    let one_each = cluster.callers(token);
+    [one_each.clone(), one_each].concat()
+}
+
+/// The leader, in every third round: the one that is to be killed.
+async fn victim(cluster: &Cluster, round: usize) -> Option<Arc<Node>> {
+    if round % 3 == 2 { Some(cluster.leader().await.unwrap()) } else { None }
+}
+
+/// Kills the victim, waits until the others answered calls that were invoked
+/// later, and brings the victim back; without a victim, waits for all nodes.
+async fn after_a_kill(cluster: &Cluster, victim: Option<&Arc<Node>>, callers: &Callers) {
+    if let Some(victim) = victim {
+        victim.kill().unwrap();
+    }
+    let running: Vec<u64> = cluster.running().iter().map(|node| node.id).collect();
+    callers.after(Instant::now(), &running).await;
+    if let Some(victim) = victim {
+        cluster.revive(victim).await.unwrap();
+        cluster.leader().await.unwrap();
+    }
 }
 
 /// A change that was acknowledged: invoked and answered when.
@@ -119,7 +152,7 @@ async fn no_decrypt_invoked_after_an_acknowledged_disable_succeeds() {
     let user = cluster.node(1).caller().with_token(&tenant.user);
     let (blob, plaintext) = user.data_key(&tenant.key_id, &[]).await.unwrap();
 
-    let callers = Callers::start(cluster.callers(&tenant.user), move |caller| {
+    let callers = Callers::start(two_each(&cluster, &tenant.user), move |caller| {
         let (blob, plaintext) = (blob.clone(), plaintext.clone());
         async move {
             let decrypted = caller.decrypt(&blob, &[]).await?;
@@ -130,16 +163,9 @@ async fn no_decrypt_invoked_after_an_acknowledged_disable_succeeds() {
     let mut changes = Vec::new();
     for round in 0..rounds(6) {
         // Every third round changes the leader between the two changes.
-        let victim = if round % 3 == 2 { Some(cluster.leader().await.unwrap()) } else { None };
+        let victim = victim(&cluster, round).await;
         changes.push(acknowledged(&cluster, &tenant.key_id, false, round).await);
-        if let Some(victim) = &victim {
-            victim.kill().unwrap();
-        }
-        let running: Vec<u64> = cluster.running().iter().map(|node| node.id).collect();
-        callers.after(Instant::now(), &running).await;
-        if let Some(victim) = &victim {
-            cluster.revive(victim).await.unwrap();
-        }
+        after_a_kill(&cluster, victim.as_ref(), &callers).await;
         changes.push(acknowledged(&cluster, &tenant.key_id, true, round + 1).await);
         callers.after(Instant::now(), &[1, 2, 3]).await;
     }
@@ -177,6 +203,15 @@ async fn no_decrypt_invoked_after_an_acknowledged_disable_succeeds() {
     cluster.finish().await.unwrap();
 }
 
+/// What was invoked after `revoked` and answered by a node was refused, and for
+/// the one reason that it may have.
+fn all_unauthenticated(calls: &[Call], revoked: Instant) {
+    let later = calls.iter().filter(|call| call.invoked >= revoked);
+    for call in later.filter(|call| answered_by_node(call)) {
+        assert_eq!(call.refused.as_deref(), Some("UNAUTHENTICATED"), "{call:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_use_invoked_after_an_acknowledged_revocation_succeeds() {
     let cluster = Cluster::builder("revoke").serving().await.unwrap();
@@ -185,20 +220,21 @@ async fn no_use_invoked_after_an_acknowledged_revocation_succeeds() {
         let administrator = cluster.administrator(&cluster.nodes()[round % 3]);
         let token = administrator.create_token("short-lived", Role::User).await.unwrap();
         let key = tenant.key_id.clone();
-        let callers = Callers::start(cluster.callers(&token.token), move |caller| {
+        let callers = Callers::start(two_each(&cluster, &token.token), move |caller| {
             let key = key.clone();
             async move { caller.data_key(&key, &[]).await.map(drop) }
         });
         callers.after(Instant::now(), &[1, 2, 3]).await;
         let id = token.metadata.unwrap().token_id;
+        // Every third round loses its leader right after the revocation.
+        let victim = victim(&cluster, round).await;
         cluster.administrator(&cluster.nodes()[(round + 1) % 3]).revoke_token(&id).await.unwrap();
         let revoked = Instant::now();
-        callers.after(revoked, &[1, 2, 3]).await;
+        after_a_kill(&cluster, victim.as_ref(), &callers).await;
+        callers.after(Instant::now(), &[1, 2, 3]).await;
         let calls = callers.stop();
         assert!(calls.iter().any(|call| call.invoked < revoked && call.refused.is_none()));
-        for call in calls.iter().filter(|call| call.invoked >= revoked) {
-            assert_eq!(call.refused.as_deref(), Some("UNAUTHENTICATED"), "{call:?}");
-        }
+        all_unauthenticated(&calls, revoked);
     }
     cluster.finish().await.unwrap();
 }
@@ -225,16 +261,17 @@ async fn an_administrator_revoked_in_the_middle_of_a_call_finishes_nothing_more(
         let name = format!("administrator-{round}");
         let root = cluster.administrator(&cluster.nodes()[round % 3]);
         let token = root.create_token(&name, Role::Administrator).await.unwrap();
-        let callers = Callers::start(cluster.callers(&token.token), |caller| async move {
+        let callers = Callers::start(two_each(&cluster, &token.token), |caller| async move {
             caller.create_key("made by the one who is revoked").await.map(drop)
         });
         callers.after(Instant::now(), &[1, 2, 3]).await;
+        // Every third round loses its leader right after the revocation.
+        let victim = victim(&cluster, round).await;
         root.revoke_token(&token.metadata.unwrap().token_id).await.unwrap();
         let revoked = Instant::now();
-        callers.after(revoked, &[1, 2, 3]).await;
-        for call in callers.stop().iter().filter(|call| call.invoked >= revoked) {
-            assert_eq!(call.refused.as_deref(), Some("UNAUTHENTICATED"), "{call:?}");
-        }
+        after_a_kill(&cluster, victim.as_ref(), &callers).await;
+        callers.after(Instant::now(), &[1, 2, 3]).await;
+        all_unauthenticated(&callers.stop(), revoked);
         let auditor = cluster.node(3).caller().with_token(&tenant.auditor);
         let events = evidence::all_events(&auditor).await.unwrap();
         nothing_after_revocation(&events, &name);

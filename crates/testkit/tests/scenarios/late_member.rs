@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strongroom_testkit::{Cluster, Explain as _, load::Load, rounds::rounds};
+use strongroom_testkit::{Cluster, Disk, Explain as _, load::Load, rounds::rounds};
 use strongroom_wire::v1::TakeSnapshotRequest;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -15,6 +15,7 @@ async fn a_member_behind_the_purged_log_catches_up_by_snapshot_and_serves() {
     cluster.init().await.unwrap();
     let late = cluster.node(3);
     late.kill().unwrap();
+    let last = Disk::open(late, cluster.pki()).unwrap().log().unwrap().last_index().unwrap_or(0);
     cluster.unseal_all().await.unwrap();
     let tenant = cluster.tenant().await.unwrap();
     let load = Load::start(&cluster, &tenant, 16);
@@ -26,12 +27,17 @@ async fn a_member_behind_the_purged_log_catches_up_by_snapshot_and_serves() {
         let administrator = cluster.administrator(&node);
         let taken = administrator.cluster().take_snapshot(TakeSnapshotRequest {}).await;
         assert!(taken.explain("TakeSnapshot").unwrap().into_inner().snapshot_index > 0);
+        // What it lacks is in no log any more: only a snapshot can bring it.
+        let what = format!("node {} purges beyond entry {last}", node.id);
+        let purged = node
+            .wait_status(&what, PATIENCE, |status| status.raft.purged_index.unwrap_or(0) > last);
+        purged.await.unwrap();
     }
 
     late.start().await.unwrap();
     cluster.caught_up().await.unwrap();
     let status = late.status().await.unwrap();
-    assert!(status.raft.snapshot_index.unwrap_or(0) > 0, "{:?}", status.raft);
+    assert!(status.raft.snapshot_index.unwrap_or(0) > last, "{:?}", status.raft);
     let log = late.log().unwrap();
     cluster.unseal(late).await.unwrap();
     cluster.equal_hashes().await.unwrap();

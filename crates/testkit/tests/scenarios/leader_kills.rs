@@ -12,8 +12,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// go on meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_of_the_leader() {
-    let cluster =
-        Cluster::builder("leader-kills").snapshot_every(100, 500).serving().await.unwrap();
+    let cluster = Cluster::builder("leader-kills").snapshot_every(100, 20).serving().await.unwrap();
     let tenant = cluster.tenant().await.unwrap();
     let mut keys = vec![tenant.key_id.clone()];
     let load = Load::start(&cluster, &tenant, CALLERS);
@@ -28,6 +27,14 @@ async fn what_was_acknowledged_survives_kills_of_the_leader() {
         cluster.revive(&leader).await.unwrap();
     }
     load.progress(100, RECOVERY).await.unwrap();
+    // The load goes on until every node has purged its log behind a snapshot.
+    for node in cluster.nodes() {
+        let what = format!("node {} purges its log", node.id);
+        let purged =
+            node.wait_status(&what, RECOVERY, |status| status.raft.purged_index.unwrap_or(0) > 0);
+        let raft = purged.await.unwrap().raft;
+        assert!(raft.purged_index <= raft.snapshot_index, "node {}: {raft:?}", node.id);
+    }
     let history = load.stop().await.unwrap();
 
     cluster.caught_up().await.unwrap();

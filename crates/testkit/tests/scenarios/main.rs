@@ -11,6 +11,7 @@
 mod administrators;
 mod authorise_at_commit;
 mod barrier_rotation;
+mod command_line;
 mod hostile_requests;
 mod init;
 mod late_member;
@@ -18,4 +19,5 @@ mod leader_kills;
 mod no_quorum;
 mod partitions;
 mod sealed_restart;
+mod services;
 mod stolen_certificate;

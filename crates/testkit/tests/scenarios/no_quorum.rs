@@ -12,7 +12,7 @@ use uuid::Uuid;
 const DEADLINE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a call may end with.
-const REASONS: [&str; 3] = ["NO_QUORUM", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"];
+const REASONS: [&str; 2] = ["NO_QUORUM", "OUTCOME_UNKNOWN"];
 
 async fn tried(
     caller: &Caller,
@@ -71,7 +71,7 @@ async fn with_two_of_three_gone_nothing_is_released_and_service_resumes_by_itsel
             tried(&caller.with_deadline(DEADLINE), &tenant.key_id, &blob).await
         {
             assert!(REASONS.contains(&reason.as_str()), "{operation}: {reason}");
-            assert!(took < DEADLINE + Duration::from_millis(500), "{operation} took {took:?}");
+            assert!(took < DEADLINE, "{operation} took {took:?}");
         }
     }
     assert_eq!(load.released(), released, "released without a quorum");
