@@ -132,10 +132,10 @@ pub const MEMBERS_MAX: usize = 9;
 pub const SHARES_MAX: u8 = 255;
 /// Share entries a second that one node takes, all peers together: above what
 /// operators type, below what refusing costs anybody.
-pub const SHARE_ENTRIES_PER_SECOND: u32 = 40;
+pub const SHARE_ENTRIES_PER_SECOND: u32 = 60;
 /// Share entries a second that one node takes from one address (IPv6: from one
 /// /64 network), so that no single peer uses up the node's rate.
-pub const SHARE_ENTRIES_PER_PEER_PER_SECOND: u32 = 10;
+pub const SHARE_ENTRIES_PER_PEER_PER_SECOND: u32 = 20;
 /// Addresses whose share entries are counted at a time on one node; beyond them
 /// the node's own rate is the bound.
 pub const SHARE_PEERS_MAX: usize = 4096;

@@ -66,6 +66,10 @@ pub struct Stopped;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RaftError {
+    /// The node takes no part in Raft yet: it waits to hear what its peers
+    /// remember of it.
+    #[error("the node has just started, and waits for its peers before it takes part")]
+    Silent,
     /// Settings that can't be used.
     #[error("the raft settings can't be used")]
     Config(#[from] ConfigError),

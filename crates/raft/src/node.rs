@@ -224,6 +224,12 @@ impl RaftNode {
         self.0.raft.runtime_config().elect(true);
     }
 
+    /// Whether it does.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        self.0.service.takes_part()
+    }
+
     /// True where this node belongs to a formed cluster.
     #[must_use]
     pub fn is_initialised(&self) -> bool {
@@ -236,10 +242,15 @@ impl RaftNode {
     ///
     /// # Errors
     ///
-    /// [`RaftError::Members`], and [`RaftError::AlreadyFormed`] where this node
+    /// [`RaftError::Members`], [`RaftError::Silent`] before
+    /// [`RaftNode::take_part`], and [`RaftError::AlreadyFormed`] where this node
     /// belongs to a cluster with other members.
     pub async fn form(&self, members: Vec<Member>) -> Result<(), RaftError> {
         let peers = self.check_members(&members)?;
+        if !self.takes_part() {
+            // Forming votes at once.
+            return Err(RaftError::Silent);
+        }
         let present = |node: &Self| -> Vec<Member> {
             node.status().members.into_iter().map(|status| status.member).collect()
         };

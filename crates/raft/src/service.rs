@@ -77,6 +77,11 @@ impl RaftService {
         self.silent.store(false, Ordering::Release);
     }
 
+    /// Whether Raft's calls are answered.
+    pub(crate) fn takes_part(&self) -> bool {
+        !self.silent.load(Ordering::Acquire)
+    }
+
     /// Refuses every call from now on.
     pub(crate) fn stop(&self) {
         self.serving.write().take();
