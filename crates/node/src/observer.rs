@@ -9,17 +9,19 @@ use strongroom_base::LogIndex;
 use strongroom_format::store::PlainName;
 use strongroom_model::{RowId, RowTable};
 use strongroom_raft::ApplyObserver;
-use strongroom_state::{Applied, Outcome};
-use strongroom_storage::StateDb;
+use strongroom_state::{Applied, BatchRefusal, Outcome, RefusalCause};
+use strongroom_storage::{DataDir, StateDb};
 use tokio::sync::watch;
 
 use crate::{
-    hash_points::HashPoints, lifecycle::Lifecycle, outcomes::Outcomes, rows::RowCache, unseal,
-    verify::Verification,
+    fatal::Fatal, hash_points::HashPoints, lifecycle::Lifecycle, outcomes::Outcomes,
+    rows::RowCache, unseal, verify::Verification,
 };
 
 /// Tells the parts of a node of applied entries.
 pub(crate) struct Observer {
+    /// The data directory.
+    pub(crate) data: Arc<DataDir>,
     /// The replicated state.
     pub(crate) state: StateDb,
     /// Told of the forming of the cluster and of new keyrings.
@@ -49,6 +51,25 @@ impl Observer {
     }
 }
 
+impl Observer {
+    /// A batch of this very boot is refused as one of an older: the cluster has
+    /// seen a later boot of this node than its own directory knows of. Without
+    /// secrets that proves nothing: then its batches come without a MAC, and so
+    /// may others in its name.
+    fn refused(&self, refusal: &BatchRefusal) {
+        let own = refusal.batch.as_ref().is_some_and(|batch| self.outcomes.is_own(batch));
+        let older = refusal.cause == RefusalCause::OlderBoot;
+        if own && older && self.lifecycle.phase().has_secrets() {
+            Fatal.diverged(&format!(
+                "the data directory {} was put back to an older copy: the cluster has seen a later \
+                 start of this node. Remedy: replace this node: remove it, empty its data \
+                 directory, and let it join under a new node id",
+                self.data.path().display()
+            ));
+        }
+    }
+}
+
 impl ApplyObserver for Observer {
     fn applied(&self, index: LogIndex, applied: &Applied) {
         let known = |table: u32, id: &[u8]| {
@@ -72,6 +93,7 @@ impl ApplyObserver for Observer {
             Outcome::Batch(outcome) => self.outcomes.applied(outcome),
             Outcome::HashPoint { hash, .. } => self.hash_points.remember(index, *hash),
             Outcome::Refused(refusal) => {
+                self.refused(refusal);
                 tracing::warn!(%index, ?refusal, "an entry was refused as a whole");
             }
         }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use strongroom_base::{BootId, NodeId};
-use strongroom_state::BatchOutcome;
+use strongroom_state::{BatchId, BatchOutcome};
 use tokio::sync::oneshot;
 
 /// Batches whose outcome is waited for.
@@ -37,6 +37,12 @@ impl Outcomes {
         let (sender, arrival) = oneshot::channel();
         self.waiting.lock().insert(sequence, sender);
         Expected { outcomes: self, sequence, arrival }
+    }
+
+    /// Whether `batch` is of this boot of this node.
+    #[must_use]
+    pub(crate) fn is_own(&self, batch: &BatchId) -> bool {
+        batch.node_id == self.node.value() && batch.boot == self.boot
     }
 
     /// Tells of an applied batch, whosever it is.

@@ -130,6 +130,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
     let audit_size = watch::Sender::new(audit_size);
     let outcomes = Arc::new(Outcomes::new(config.node.id, boot));
     let observer = Arc::new(Observer {
+        data: Arc::clone(&data),
         state: state.clone(),
         lifecycle: Arc::clone(&lifecycle),
         rows: Arc::default(),
