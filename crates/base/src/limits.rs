@@ -43,8 +43,9 @@ pub const EVENTS_SCAN_MAX: usize = 20_000;
 pub const TOKENS_PAGE_MAX: usize = 1000;
 
 /// Largest gRPC request on the client listener: `DecryptBatch` of 256 blobs of
-/// 6 KiB with their contexts of a few hundred bytes each.
-pub const CLIENT_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// 6 KiB with their contexts of a few hundred bytes each. The library takes the
+/// memory for a message as soon as its size is announced.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Largest header list (HTTP/2 `SETTINGS_MAX_HEADER_LIST_SIZE`).
 pub const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// Streams of one client connection at a time.
@@ -58,7 +59,7 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 /// Requests a node works on at a time; more are refused with a retry delay.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4096;
 /// Bytes of request bodies that a node holds at a time, over all connections:
-/// most of the growth of memory that hostile callers can cause. Three of the
+/// most of the growth of memory that hostile callers can cause. Six of the
 /// largest requests at a time, or thousands of usual ones.
 pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 24 * 1024 * 1024;
 /// Calls of the services Seal and Health beside the others, so that operators

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use prost::Message as _;
+use strongroom_base::limits::CLIENT_MESSAGE_BYTES_MAX;
 use strongroom_testkit::{
     Cluster,
     hostile::{all_methods, frame, raw_call},
@@ -26,10 +27,15 @@ async fn floods_of_large_requests_leave_memory_bounded() {
     }
     let before = node.resident_bytes().unwrap();
 
-    let largest = frame(&vec![0; 4 * MIB - 16]);
+    let largest = frame(&vec![0; CLIENT_MESSAGE_BYTES_MAX - 16]);
     let too_large = frame(&vec![0; 5 * MIB]);
-    let init =
-        frame(&InitRequest { init_token: vec![1; 3 * MIB], ..Default::default() }.encode_to_vec());
+    let init = frame(
+        &InitRequest {
+            init_token: vec![1; CLIENT_MESSAGE_BYTES_MAX / 4 * 3],
+            ..Default::default()
+        }
+        .encode_to_vec(),
+    );
     let callers = [node.caller(), user.clone(), cluster.administrator(node)];
     let methods: Vec<_> = all_methods().unwrap().into_iter().collect();
     let mut peak = before;
