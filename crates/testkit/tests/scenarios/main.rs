@@ -12,6 +12,7 @@ mod administrators;
 mod authorise_at_commit;
 mod barrier_rotation;
 mod command_line;
+mod disk_tampering;
 mod hostile_requests;
 mod init;
 mod late_member;
