@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strongroom_testkit::{Cluster, Explain as _, evidence, load::Load, rounds::rounds};
+use strongroom_testkit::{Cluster, Explain as _, evidence, load::Load, rounds::rounds, wait};
 
 const CALLERS: usize = 16;
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -72,10 +72,19 @@ async fn the_audit_root_of_every_node_is_that_of_the_events_it_shows() {
     cluster.caught_up().await.unwrap();
     for node in cluster.nodes() {
         let auditor = node.caller().with_token(&tenant.auditor);
-        let events = evidence::all_events(&auditor).await.unwrap();
-        let status = node.status().await.unwrap();
-        assert_eq!(status.audit.size, events.len() as u64);
-        assert_eq!(status.audit.root, evidence::audit_root(&events).unwrap());
+        // Steps of the ceremony are recorded when their node gets round to it: a
+        // log that grew while it was read is read again.
+        let (events, audit) = wait::until("the audit log is read at rest", RECOVERY, || async {
+            let before = node.status().await?.audit;
+            let events = evidence::all_events(&auditor).await?;
+            let audit = node.status().await?.audit;
+            anyhow::ensure!(before.size == audit.size, "{} of {}", before.size, audit.size);
+            Ok((events, audit))
+        })
+        .await
+        .unwrap();
+        assert_eq!(audit.size, events.len() as u64);
+        assert_eq!(audit.root, evidence::audit_root(&events).unwrap());
     }
     cluster.finish().await.unwrap();
 }
