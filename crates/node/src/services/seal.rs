@@ -257,7 +257,7 @@ impl Seal for SealService {
             self.core.ceremony.record(&self.core, Operation::Seal, None, &[]).await;
         }
         if !sealed.wiped {
-            return Err(errors::unavailable(
+            return Err(errors::precondition(
                 "STILL_BORROWED",
                 "this node is sealed and answers nothing any more, but a call still holds secrets; \
                  they are wiped when it ends: look at the node's log, and end its process if you \
