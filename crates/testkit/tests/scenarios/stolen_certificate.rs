@@ -1,11 +1,13 @@
 //! Whoever stole a sealed node's certificate proposes nothing with it.
 
+use std::time::Duration;
+
 use prost::Message as _;
 use strongroom_format::store::{
-    AuditRecord, Batch, Guard, PlainName, PlainVersion, PlainWrite, RowAbsent, RowWrite,
-    Transaction, Write, guard::Expect, write::Target,
+    AuditRecord, Batch, Command, Guard, PlainName, PlainVersion, PlainWrite, RowAbsent, RowWrite,
+    Transaction, Write, command::Body, guard::Expect, write::Target,
 };
-use strongroom_testkit::{Cluster, PeerCaller, Who, evidence};
+use strongroom_testkit::{Cluster, Explain as _, PeerCaller, Who, evidence, wait};
 use strongroom_wire::peer::{
     ProposeRequest, RaftRequest, not_proposed::Cause, propose_response::Result as Answer,
 };
@@ -124,6 +126,72 @@ async fn a_stolen_certificate_of_a_sealed_node_proposes_nothing() {
     // The robbed node's own records still count: no boot was put above its own.
     cluster.unseal(&robbed).await.unwrap();
     robbed.caller().with_token(&tenant.user).data_key(&tenant.key_id, &[]).await.unwrap();
+    cluster.equal_hashes().await.unwrap();
+    cluster.finish().await.unwrap();
+}
+
+/// An AppendEntries of whoever claims to lead in `term`: one entry, after nothing
+/// (postcard: numbers as varints, fields in order).
+fn append(term: u8, leader: u64, entry: &[u8]) -> RaftRequest {
+    let leader = u8::try_from(leader).unwrap();
+    let payload = [&[term, leader, 1, 0, 1, term, leader, 0][..], entry, &[0]].concat();
+    RaftRequest { format: 1, payload: payload.into() }
+}
+
+/// A command's entry: its number among the kinds of entries, length, bytes.
+fn normal(command: &[u8]) -> Vec<u8> {
+    let mut entry = vec![1];
+    let mut rest = command.len();
+    while rest > 0x7f {
+        entry.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    entry.push(u8::try_from(rest).unwrap());
+    [&entry, command].concat()
+}
+
+/// Raft's own service asks for no MAC: an unsealed member looks for it in each
+/// entry, whoever claims to lead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_certificate_of_a_sealed_node_appends_nothing_as_a_leader() {
+    let cluster = Cluster::builder("stolen-leader").serving().await.unwrap();
+    let tenant = cluster.tenant().await.unwrap();
+    let leader = cluster.leader().await.unwrap();
+    let robbed = cluster.follower().await.unwrap();
+    robbed.restart().await.unwrap();
+    cluster.caught_up().await.unwrap();
+    let term = u8::try_from(leader.status().await.unwrap().raft.term + 1).unwrap();
+    let thief = PeerCaller::new(&robbed, &leader, cluster.pki()).unwrap();
+
+    for mac in [Vec::new(), vec![0; 32], vec![1; 5]] {
+        for (wish, batch) in wishes(robbed.id) {
+            // A batch that writes and records nothing needs no MAC.
+            let harmless = wish == "a batch in another node's name" && mac.is_empty();
+            if harmless || batch.len() > 1024 * 1024 {
+                continue;
+            }
+            let body = Some(Body::Batch(batch));
+            let command = Command { format: 1, body, mac: mac.clone(), ..Command::default() };
+            let request = append(term, robbed.id, &normal(&command.encode_to_vec()));
+            let status = thief.raft().append_entries(request).await.expect_err(wish);
+            assert_eq!(status.code(), tonic::Code::PermissionDenied, "{wish}: {status:?}");
+            let text = status.message();
+            assert!(text.contains("not proposed by an unsealed member"), "{wish}: {text}");
+        }
+    }
+    assert_eq!(leader.status().await.unwrap().raft.term + 1, u64::from(term), "none was heard");
+    // The same without a command gets as far as Raft: the refusals were of these.
+    let blank = append(term, robbed.id, &[0]);
+    thief.raft().append_entries(blank).await.unwrap();
+
+    // That disturbed; it changed nothing.
+    cluster.unseal(&robbed).await.unwrap();
+    let user = robbed.caller().with_token(&tenant.user);
+    wait::until("the cluster serves again", Duration::from_secs(60), || async {
+        user.data_key(&tenant.key_id, &[]).await.explain("a data key").map(drop)
+    })
+    .await
+    .unwrap();
     cluster.equal_hashes().await.unwrap();
     cluster.finish().await.unwrap();
 }
