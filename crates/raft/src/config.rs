@@ -149,8 +149,8 @@ impl RaftConfig {
             // Never: a follower that lost its log must not be believed.
             allow_log_reversion: Some(false),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
-            max_in_snapshot_log_to_keep: self.keep_after_snapshot,
-            purge_batch_size: (self.keep_after_snapshot / 4).max(1),
+            // Never by itself: `retention` decides what may go.
+            max_in_snapshot_log_to_keep: u64::MAX,
             // Batches are bounded in bytes by the log reader.
             max_payload_entries: 1024,
             max_append_entries: Some(1024),

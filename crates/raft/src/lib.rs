@@ -37,6 +37,7 @@ mod node;
 mod peers;
 mod pipeline;
 mod reads;
+mod retention;
 mod service;
 mod snapshot_receive;
 mod snapshot_send;

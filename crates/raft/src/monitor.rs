@@ -1,5 +1,6 @@
-//! Watches what the library doesn't: a log that grows, a core that stopped; and
-//! hands leadership over where the watchdog finds that the own disk hangs.
+//! Watches what the library doesn't: a log that grows, a core that stopped; has
+//! the log purged; and hands leadership over where the watchdog finds that the own
+//! disk hangs.
 
 use std::{
     sync::Arc,
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::{
     errors::FatalReason,
     node::Library,
+    retention::{Retention, Transfers},
     status::RaftStatus,
     watchdog::{DiskHangs, Exit, millis},
 };
@@ -31,10 +33,14 @@ pub(crate) struct Bounds {
     pub(crate) keep_after_snapshot: u64,
 }
 
+/// How many times `log_bytes` the log may grow to while members catch up.
+const HOLD_LOG_TIMES: u64 = 2;
+
 pub(crate) struct Monitor {
     pub(crate) raft: Library,
     pub(crate) log: RaftLog,
     pub(crate) bounds: Bounds,
+    pub(crate) transfers: Transfers,
     /// What the watchdog finds.
     pub(crate) hangs: mpsc::Receiver<DiskHangs>,
     pub(crate) exit: Arc<Exit>,
@@ -59,6 +65,7 @@ impl Monitor {
                 continue;
             }
             let stats = self.log.stats();
+            self.purge(&status, stats.table_bytes).await;
             let due = snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_PAUSE);
             if due && stats.table_bytes > self.bounds.log_bytes && self.snapshot_helps(&status) {
                 snapshot_at = Some(Instant::now());
@@ -80,6 +87,18 @@ impl Monitor {
         let metrics = self.raft.metrics();
         let state = metrics.borrow_watched().running_state.clone();
         state.err().map(|fatal| FatalReason::Stopped { cause: fatal.to_string() })
+    }
+
+    /// Purges what nobody needs any more.
+    async fn purge(&self, status: &RaftStatus, log_bytes: u64) {
+        let retention = Retention {
+            keep: self.bounds.keep_after_snapshot,
+            hold: log_bytes <= self.bounds.log_bytes.saturating_mul(HOLD_LOG_TIMES),
+        };
+        if let Some(to) = retention.purge_to(status, &self.transfers.covered()) {
+            // An error means that the core has stopped: the next look tells.
+            drop(self.raft.trigger().purge_log(to.0).await);
+        }
     }
 
     async fn hand_over(&self, status: &RaftStatus, lag: Duration) {
