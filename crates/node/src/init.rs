@@ -5,7 +5,7 @@
 //! lost loses nothing. Whoever loses a race against another `init` gets a
 //! refusal, and never sees shares.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use strongroom_barrier::{self as barrier, InitRequest};
@@ -16,7 +16,6 @@ use strongroom_model::{
     self as model, Cluster, Formation, InitTokenDigest, Leftover, PrincipalName, Region, RowId,
     RowTable, SealConfig, Version,
 };
-use strongroom_raft::Member;
 use strongroom_state::Verdict;
 use strongroom_wire::v1;
 use tonic::Status;
@@ -27,7 +26,7 @@ use crate::{
     clock,
     core::Core,
     entropy::{OsEntropy, random_id},
-    errors,
+    errors, form,
     ledger::{self, Attempt, Resolution},
     record::{self, KeyringSealer},
     unseal,
@@ -35,8 +34,6 @@ use crate::{
 
 /// Name of the first administrator where none is given.
 const ADMINISTRATOR: &str = "root";
-/// Between two looks at a cluster that is being formed.
-const LOOK: Duration = Duration::from_millis(50);
 /// Rows of one table that an earlier, never unsealed `init` can have left.
 const LEFTOVERS_MAX: usize = 64;
 
@@ -63,8 +60,8 @@ pub(crate) async fn init(
     let administrator = PrincipalName::new("administrator_name", name).map_err(refused)?;
     let scheme = ShareScheme::new(request.shares, request.threshold)
         .map_err(|error| errors::invalid_argument("threshold", &error.to_string()))?;
-    form_raft(core, caller).await?;
     let deadline = caller.deadline().0;
+    form::form(core, request.allow_absent, deadline).await?;
     core.reads.wait(deadline).await.map_err(|_| errors::no_quorum())?;
 
     let (encoded, response) = make(core, caller, token, &administrator, scheme)?;
@@ -139,64 +136,6 @@ fn make(
         seal_epoch: seal_epoch.0,
     };
     Ok((encoded, response))
-}
-
-/// Makes the configured members one Raft cluster, where they are none yet.
-async fn form_raft(core: &Core, caller: &Caller) -> Result<(), Status> {
-    let deadline = caller.deadline().0;
-    while !core.raft.is_initialised() {
-        let members = gather(core).await?;
-        match members {
-            Some(members) => {
-                if let Err(error) = core.raft.form(members).await {
-                    // Another init on this node, or on another, may just have
-                    // formed it: the next look tells.
-                    tracing::info!(%error, "the cluster was not formed by this attempt");
-                    if Instant::now() > deadline {
-                        return Err(errors::unavailable("NOT_FORMED", error.to_string()));
-                    }
-                    tokio::time::sleep(LOOK).await;
-                }
-            }
-            // Another node formed the cluster; its first entries are on their way.
-            None => tokio::time::sleep(LOOK).await,
-        }
-        if Instant::now() > deadline {
-            return Err(errors::no_quorum());
-        }
-    }
-    Ok(())
-}
-
-/// Every member, with the incarnation that it reports; `None` where one of
-/// them belongs to a formed cluster.
-async fn gather(core: &Core) -> Result<Option<Vec<Member>>, Status> {
-    let mut members = Vec::new();
-    let mut formed = false;
-    for member in &core.config.cluster.members {
-        let incarnation = if member.id == core.node {
-            core.data.incarnation()
-        } else {
-            let report = core.reports.ask(&core.peers, member.id).await.map_err(|status| {
-                let message = format!(
-                    "init needs every configured member: node {} at {} does not answer ({})",
-                    member.id,
-                    member.address,
-                    status.message()
-                );
-                errors::unavailable("MEMBER_UNREACHABLE", message)
-            })?;
-            formed |= report.initialised;
-            report.incarnation
-        };
-        members.push(Member {
-            node: member.id,
-            address: member.address.clone(),
-            incarnation,
-            name: member.name.clone(),
-        });
-    }
-    Ok((!formed).then_some(members))
 }
 
 /// What an earlier `init` left.

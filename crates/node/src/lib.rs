@@ -8,7 +8,7 @@
 //! | `server` | start and end of a node, its listeners |
 //! | `core` | what the parts of a node share |
 //! | [`config`] | configuration: file, environment, flags |
-//! | `lifecycle`, `unseal`, `init`, `ceremony` | sealed or not, and how that changes |
+//! | `lifecycle`, `unseal`, `init`, `form`, `ceremony` | sealed or not, and how that changes |
 //! | `attempt`, `ledger`, `proposer`, `admission` | authorise at commit: from a call to its committed record |
 //! | `rewrite` | rows come under the newest barrier epoch |
 //! | `rows`, `observer`, `outcomes`, `hash_points` | what this node's own `apply` tells it |
@@ -36,6 +36,7 @@ mod disk;
 mod entropy;
 mod errors;
 mod fatal;
+mod form;
 mod hash_points;
 mod init;
 mod layers;

@@ -10,7 +10,7 @@ use strongroom_raft::PeerOrigin;
 use strongroom_wire::peer::{self, node_server::Node};
 use tonic::{Request, Response, Status};
 
-use crate::{admission::Admitted, clock, core::Core};
+use crate::{admission::Admitted, clock, core::Core, form};
 
 /// Longest a peer waits for this node's own `apply`.
 const WAIT_APPLIED: std::time::Duration = std::time::Duration::from_secs(1);
@@ -101,6 +101,14 @@ impl Node for PeerService {
             cluster_version_max: Cluster::VERSION_KNOWN,
             name: core.config.node_name(),
         }))
+    }
+
+    async fn form(
+        &self,
+        request: Request<peer::FormRequest>,
+    ) -> Result<Response<peer::FormResponse>, Status> {
+        form::serve(&self.core, request.get_ref()).await?;
+        Ok(Response::new(peer::FormResponse {}))
     }
 
     async fn recall(

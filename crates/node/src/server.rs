@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     core::Core,
     fatal::{EXIT_CLEAN, EXIT_START},
+    form,
     layers::CallLayer,
     leadership, ledger, recall, rewrite, unseal, verify,
 };
@@ -40,7 +41,7 @@ pub fn run_blocking(config: Config) -> i32 {
     crate::logging::install(&config.log);
     let hardening = strongroom_secmem::harden_process();
     for (measure, errno) in hardening.refusals() {
-        tracing::warn!(%errno, "the system refuses {measure}: raise its limit (systemd: LimitMEMLOCK=, LimitCORE=0)");
+        tracing::warn!(%errno, "the system refuses {measure}; see docs/operations.md and deploy/strongroom.service");
     }
     let runtime = match runtime(&config) {
         Ok(runtime) => runtime,
@@ -150,6 +151,7 @@ fn background(node: &Arc<Running>, certificates: Arc<strongroom_net::CertStore>)
     node.spawn(ceremony::run(Arc::clone(core)));
     node.spawn(ceremony::count_refusals(Arc::clone(core)));
     node.spawn(leadership::watch(Arc::clone(core)));
+    node.spawn(form::bind_absent(Arc::clone(core)));
     node.spawn(unseal::watch(Arc::clone(core)));
     node.spawn(rewrite::run(Arc::clone(core)));
     node.spawn(verify::scrub(Arc::clone(core)));

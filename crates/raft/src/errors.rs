@@ -85,6 +85,12 @@ pub enum RaftError {
         /// What is wrong with them.
         cause: &'static str,
     },
+    /// The named node is no member without a data directory.
+    #[error("node {node} is no member that waits for its data directory")]
+    NotBindable {
+        /// The node.
+        node: NodeId,
+    },
     /// Only a leader can do this.
     #[error("this node does not lead")]
     NotLeader {

@@ -133,6 +133,15 @@ pub enum PeerRefusal {
         /// The caller.
         node: NodeId,
     },
+    /// A member whose data directory the membership doesn't name yet.
+    #[error(
+        "node {node} was not there when the cluster was formed: it takes part in Raft once the \
+         membership names its data directory"
+    )]
+    NotBound {
+        /// The caller.
+        node: NodeId,
+    },
     /// The caller comes with another data directory than the membership names.
     #[error(
         "node {node} calls from data directory {got}, the membership names {expected}: it lost \
@@ -157,24 +166,29 @@ impl From<PeerRefusal> for Status {
             | PeerRefusal::OtherCluster { .. }
             | PeerRefusal::NoMember { .. }
             | PeerRefusal::OtherNode { .. } => Self::permission_denied(text),
-            PeerRefusal::NotThisDirectory { .. } | PeerRefusal::OtherDirectory { .. } => {
-                Self::failed_precondition(text)
-            }
+            PeerRefusal::NotThisDirectory { .. }
+            | PeerRefusal::NotBound { .. }
+            | PeerRefusal::OtherDirectory { .. } => Self::failed_precondition(text),
         }
     }
 }
 
-/// The data directories that the membership names.
+/// The members, and the data directories that the membership names; none of a
+/// member that was never heard of.
 #[derive(Clone, Default)]
-pub(crate) struct KnownMembers(Arc<RwLock<BTreeMap<NodeId, Incarnation>>>);
+pub(crate) struct KnownMembers(Arc<RwLock<BTreeMap<NodeId, Option<Incarnation>>>>);
 
 impl KnownMembers {
-    pub(crate) fn replace(&self, members: BTreeMap<NodeId, Incarnation>) {
+    pub(crate) fn replace(&self, members: BTreeMap<NodeId, Option<Incarnation>>) {
         *self.0.write() = members;
     }
 
     pub(crate) fn incarnation(&self, node: NodeId) -> Option<Incarnation> {
-        self.0.read().get(&node).copied()
+        self.0.read().get(&node).copied().flatten()
+    }
+
+    fn includes(&self, node: NodeId) -> bool {
+        self.0.read().contains_key(&node)
     }
 
     /// Whether there is a membership, and `node` is not in it.
@@ -237,6 +251,10 @@ impl PeerGuard {
         match self.members.incarnation(proven) {
             Some(expected) if expected != got => {
                 Err(PeerRefusal::OtherDirectory { node: proven, expected, got })
+            }
+            // It may say who it is; votes and entries count once it is bound.
+            None if self.target_required && self.members.includes(proven) => {
+                Err(PeerRefusal::NotBound { node: proven })
             }
             _ => Ok(PeerOrigin { node: proven, incarnation: got }),
         }
@@ -318,10 +336,12 @@ mod tests {
         ConnectInfo::new("127.0.0.1:9".parse().unwrap(), Some(Arc::new(proven)))
     }
 
-    /// Node 1 with directory 11, which knows node 2 with directory 12.
+    /// Node 1 with directory 11, which knows node 2 with directory 12, and node 4
+    /// without one.
     fn guard() -> PeerGuard {
         let members = KnownMembers::default();
-        members.replace(BTreeMap::from([(node(2), Incarnation::from_bytes([12; 16]))]));
+        let directory = Incarnation::from_bytes([12; 16]);
+        members.replace(BTreeMap::from([(node(2), Some(directory)), (node(4), None)]));
         PeerGuard::new(identity(1, 11), members).requiring_target()
     }
 
@@ -393,11 +413,15 @@ mod tests {
         assert_eq!(refusal, Err(PeerRefusal::NoMember { node: node(3) }));
         let origin = guard().check(Some(&connection(2)), &call(&identity(2, 12), Some(11)));
         assert_eq!(origin.unwrap().node, node(2));
+        let refusal = guard().check(Some(&connection(4)), &call(&identity(4, 14), Some(11)));
+        assert_eq!(refusal, Err(PeerRefusal::NotBound { node: node(4) }));
         let fresh = PeerGuard::new(identity(1, 11), KnownMembers::default());
         let origin = fresh.check(Some(&connection(3)), &call(&identity(3, 13), Some(11)));
         assert_eq!(origin.unwrap().incarnation, Incarnation::from_bytes([13; 16]));
         let mut open = guard();
         open.target_required = false;
-        open.check(Some(&connection(2)), &call(&identity(2, 12), None)).unwrap();
+        for (id, directory) in [(2, 12), (4, 14)] {
+            open.check(Some(&connection(id)), &call(&identity(id, directory), None)).unwrap();
+        }
     }
 }

@@ -14,7 +14,7 @@ use openraft::{
     },
 };
 use serde::de::DeserializeOwned;
-use strongroom_base::{Incarnation, NodeId, limits::PEER_MESSAGE_BYTES_MAX};
+use strongroom_base::{Incarnation, LogIndex, NodeId, limits::PEER_MESSAGE_BYTES_MAX};
 use strongroom_storage::SnapshotDir;
 use strongroom_wire::peer::{RaftRequest, RaftResponse, raft_client::RaftClient};
 use tonic::{Response, Status};
@@ -24,7 +24,9 @@ use crate::{
     errors::node_id,
     memory::PeerMemory,
     peers::{Lane, PeerChannel, PeerPool},
-    pipeline, snapshot_send,
+    pipeline,
+    retention::Transfers,
+    snapshot_send,
     state_machine::Snapshot,
     types::{AppendRequest, AppendResult, LogId, PeerNode, TypeConfig, Vote},
 };
@@ -37,6 +39,7 @@ pub(crate) type Client = RaftClient<PeerChannel>;
 pub(crate) struct Network {
     pool: PeerPool,
     memory: Arc<PeerMemory>,
+    transfers: Transfers,
     node: u64,
     patience: Duration,
 }
@@ -47,27 +50,27 @@ impl Network {
     pub(crate) fn new(
         pool: PeerPool,
         memory: Arc<PeerMemory>,
+        transfers: Transfers,
         node: u64,
         patience: Duration,
     ) -> Self {
-        Self { pool, memory, node, patience }
+        Self { pool, memory, transfers, node, patience }
     }
 
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> Peer {
-        let channel = node_id(target).and_then(|id| {
-            self.pool.connection(id, lane, Some(node.incarnation()), Some(&node.address))
-        });
-        let client = channel.map(|channel| {
-            RaftClient::new(channel)
-                .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
-        });
-        let remember = Remember {
+        Peer {
+            pool: self.pool.clone(),
             memory: Arc::clone(&self.memory),
-            peer: node_id(target),
+            transfers: self.transfers.clone(),
+            id: node_id(target),
+            address: node.address.clone(),
             incarnation: node.incarnation(),
-        };
-        Peer { client, remember, node: self.node, target, lane, patience: self.patience }
+            client: None,
+            node: self.node,
+            target,
+            lane,
+            patience: self.patience,
+        }
     }
 }
 
@@ -91,30 +94,37 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 #[derive(Clone)]
 pub(crate) struct Remember {
     memory: Arc<PeerMemory>,
-    peer: Option<NodeId>,
+    peer: NodeId,
     incarnation: Incarnation,
 }
 
 impl Remember {
     /// See [`PeerMemory::acknowledged`].
     pub(crate) fn acknowledged(&self, term: u64, last: Option<LogId>) {
-        let (Some(peer), Some(last)) = (self.peer, last) else { return };
-        self.memory.acknowledged(peer, self.incarnation, term, last);
+        if let Some(last) = last {
+            self.memory.acknowledged(self.peer, self.incarnation, term, last);
+        }
     }
 
     /// See [`PeerMemory::heard`].
     fn heard(&self, term: u64) {
-        if let Some(peer) = self.peer {
-            self.memory.heard(peer, self.incarnation, term);
-        }
+        self.memory.heard(self.peer, self.incarnation, term);
     }
 }
 
 /// A peer, over one connection.
 pub(crate) struct Peer {
-    /// None: no usable address.
+    pool: PeerPool,
+    memory: Arc<PeerMemory>,
+    transfers: Transfers,
+    /// None: no node has such an id.
+    id: Option<NodeId>,
+    address: String,
+    /// None: the member was not there when the cluster was formed. The
+    /// membership may name its directory while this lives.
+    incarnation: Option<Incarnation>,
+    /// Made with the first call.
     client: Option<Client>,
-    remember: Remember,
     node: u64,
     target: u64,
     lane: Lane,
@@ -122,8 +132,26 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn client(&self) -> Result<Client, CallError> {
-        self.client.clone().ok_or_else(|| unreachable("the peer's address can't be used"))
+    /// Who is called, where it is known which of its directories is meant.
+    fn remember(&mut self) -> Result<Remember, CallError> {
+        let peer = self.id.ok_or_else(|| unreachable("no node has such an id"))?;
+        self.incarnation = self.incarnation.or_else(|| self.pool.incarnation(peer));
+        let incarnation =
+            self.incarnation.ok_or_else(|| unreachable("the member was never started"))?;
+        Ok(Remember { memory: Arc::clone(&self.memory), peer, incarnation })
+    }
+
+    fn client(&mut self) -> Result<Client, CallError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let Remember { peer, incarnation, .. } = self.remember()?;
+        let channel = self.pool.connection(peer, self.lane, Some(incarnation), Some(&self.address));
+        let channel = channel.ok_or_else(|| unreachable("the peer's address can't be used"))?;
+        let client = RaftClient::new(channel)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+        Ok(self.client.insert(client).clone())
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<TypeConfig> {
@@ -132,7 +160,7 @@ impl Peer {
 
     /// One request, one answer, within the time that the library gives.
     async fn call<T, F>(
-        &self,
+        &mut self,
         action: RPCTypes,
         option: &RPCOption,
         send: impl FnOnce(Client) -> F,
@@ -199,7 +227,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         Box::pin(async move {
             let timeout = self.timeout(RPCTypes::AppendEntries, self.patience);
-            let remember = self.remember.clone();
+            let remember = self.remember()?;
             pipeline::open(self.client()?, input, self.patience, timeout, remember).await
         })
     }
@@ -212,7 +240,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let request = codec::request(&rpc);
         let send = |mut client: Client| async move { client.vote(request).await };
         let answer: VoteResponse<TypeConfig> = self.call(RPCTypes::Vote, &option, send).await?;
-        self.remember.heard(answer.vote.leader_id.term);
+        self.remember()?.heard(answer.vote.leader_id.term);
         Ok(answer)
     }
 
@@ -234,6 +262,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let client = self.client().map_err(StreamingError::from)?;
+        let remember = self.remember().map_err(StreamingError::from)?;
+        let covered = snapshot.meta.last_log_id.map_or(0, |last| last.index);
+        let transfer = self.transfers.begin(remember.peer, LogIndex(covered));
         let timeout = |after| self.timeout(RPCTypes::InstallSnapshot, after);
         let (term, last) = (vote.leader_id.term, snapshot.meta.last_log_id);
         let answer = tokio::select! {
@@ -242,7 +273,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         };
         // A higher vote in the answer: it was not taken.
         if answer.vote.leader_id.term == term {
-            self.remember.acknowledged(term, last);
+            remember.acknowledged(term, last);
+            transfer.arrived();
         }
         Ok(answer)
     }

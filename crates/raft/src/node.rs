@@ -11,11 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use openraft::{
-    RaftLogReader as _, RaftMetrics, async_runtime::WatchReceiver as _,
-    storage::RaftLogStorage as _,
+    ChangeMembers, Precondition, RaftLogReader as _, RaftMetrics,
+    async_runtime::WatchReceiver as _, storage::RaftLogStorage as _,
 };
 use strongroom_base::{
-    LogIndex, NodeId, Term,
+    Incarnation, LogIndex, NodeId, Term,
     limits::{BATCH_BYTES_MAX, MEMBERS_MAX, PEER_MESSAGE_BYTES_MAX},
 };
 use strongroom_net::CertStore;
@@ -37,12 +37,13 @@ use crate::{
     network::Network,
     peers::PeerPool,
     reads::ReadRounds,
+    retention::Transfers,
     service::{Heard, RaftService},
     snapshot_receive::Receiver,
     state_machine::StateMachine,
     state_thread::{ApplyObserver, ThreadEnd},
     status::{Member, RaftRole, RaftStatus, directory},
-    types::{Command, TypeConfig},
+    types::{Command, PeerNode, TypeConfig},
     watchdog::{DiskHangs, Exit, ExitHook, Watchdog},
 };
 
@@ -129,7 +130,9 @@ impl RaftNode {
         let patience = Duration::from_millis(config.election_max_ms) * 2;
         let node = config.node.value();
         let memory = Arc::new(PeerMemory::default());
-        let network = Network::new(pool.clone(), Arc::clone(&memory), node, patience);
+        let transfers = Transfers::default();
+        let network =
+            Network::new(pool.clone(), Arc::clone(&memory), transfers.clone(), node, patience);
         let mut log_store = LogStore::new(log.clone(), state.clone());
         let unreadable = |error: std::io::Error| RaftError::Storage(Box::new(error));
         let vote = log_store.read_vote().await.map_err(unreadable)?;
@@ -178,7 +181,7 @@ impl RaftNode {
             watchdog,
             state_thread,
         };
-        inner.spawn_tasks(publish, log, found, exit);
+        inner.spawn_tasks(publish, log, transfers, found, exit);
         Ok(Self(Arc::new(inner)))
     }
 
@@ -263,10 +266,7 @@ impl RaftNode {
         if present(self) == wanted { Ok(()) } else { Err(RaftError::AlreadyFormed) }
     }
 
-    fn check_members(
-        &self,
-        members: &[Member],
-    ) -> Result<BTreeMap<u64, crate::types::PeerNode>, RaftError> {
+    fn check_members(&self, members: &[Member]) -> Result<BTreeMap<u64, PeerNode>, RaftError> {
         let config = &self.0.config;
         let refuse = |cause| Err(RaftError::Members { cause });
         let peers: BTreeMap<_, _> =
@@ -282,10 +282,35 @@ impl RaftNode {
         }
         match peers.get(&config.node.value()) {
             None => refuse("this node is not among them"),
-            Some(peer) if peer.incarnation() != config.incarnation => {
+            Some(peer) if peer.incarnation() != Some(config.incarnation) => {
                 refuse("this node is among them with another data directory")
             }
             Some(_) => Ok(peers),
+        }
+    }
+
+    /// Binds a member that was not there when the cluster was formed to the data
+    /// directory that it has come with: from then on, and for ever, it takes part
+    /// in Raft with that one only. Returns once the members have agreed.
+    ///
+    /// # Errors
+    ///
+    /// [`RaftError::NotBindable`] where the node is no member or is bound, and
+    /// [`RaftError::NotLeader`] also where another change is under way.
+    pub async fn bind(&self, node: NodeId, incarnation: Incarnation) -> Result<(), RaftError> {
+        let membership = Arc::clone(&self.0.raft.metrics().borrow_watched().membership_config);
+        let unbound = membership.nodes().find(|(id, _)| **id == node.value());
+        let unbound = unbound.filter(|(_, peer)| peer.incarnation().is_none());
+        let (id, peer) = unbound.ok_or(RaftError::NotBindable { node })?;
+        let peer = PeerNode { incarnation: *incarnation.as_bytes(), ..peer.clone() };
+        let nodes = ChangeMembers::SetNodes(BTreeMap::from([(*id, peer)]));
+        let last_membership_log_id = *membership.log_id();
+        let unchanged = [Precondition::LastMembershipLogId { last_membership_log_id }];
+        let leader = self.status().leader;
+        match self.0.raft.change_membership_if(nodes, true, unchanged).await {
+            Ok(_) => Ok(()),
+            Err(openraft::errors::RaftError::Fatal(fatal)) => Err(fatal.into()),
+            Err(openraft::errors::RaftError::APIError(_)) => Err(RaftError::NotLeader { leader }),
         }
     }
 
@@ -455,6 +480,7 @@ impl Inner {
         &self,
         publish: watch::Sender<RaftStatus>,
         log: RaftLog,
+        transfers: Transfers,
         hangs: mpsc::Receiver<DiskHangs>,
         exit: Arc<Exit>,
     ) {
@@ -467,6 +493,7 @@ impl Inner {
                 log_bytes: config.snapshot_log_bytes,
                 keep_after_snapshot: config.keep_after_snapshot,
             },
+            transfers,
             hangs,
             exit,
         };

@@ -76,7 +76,7 @@ impl PeerPool {
 
     /// Takes over what the membership says; connections to nodes that left it
     /// and aren't configured are dropped.
-    pub(crate) fn learn(&self, members: &BTreeMap<NodeId, (String, Incarnation)>) {
+    pub(crate) fn learn(&self, members: &BTreeMap<NodeId, (String, Option<Incarnation>)>) {
         let incarnations = members.iter().map(|(node, (_, incarnation))| (*node, *incarnation));
         self.0.members.replace(incarnations.collect());
         let mut known = self.0.known.lock();
@@ -104,6 +104,12 @@ impl PeerPool {
     #[must_use]
     pub fn channel(&self, node: NodeId) -> Option<PeerChannel> {
         self.connection(node, Lane::Node, self.0.members.incarnation(node), None)
+    }
+
+    /// The data directory that the membership names for a node, where it names
+    /// one.
+    pub(crate) fn incarnation(&self, node: NodeId) -> Option<Incarnation> {
+        self.0.members.incarnation(node)
     }
 
     /// A connection to the data directory `incarnation` of a node at an address

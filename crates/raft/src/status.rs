@@ -24,8 +24,8 @@ pub struct Member {
     pub node: NodeId,
     /// Peer address, host:port.
     pub address: String,
-    /// Its data directory.
-    pub incarnation: Incarnation,
+    /// Its data directory; none until it was heard of for the first time.
+    pub incarnation: Option<Incarnation>,
     /// Name from its configuration.
     pub name: String,
 }
@@ -35,7 +35,7 @@ impl Member {
         PeerNode {
             address: self.address.clone(),
             name: self.name.clone(),
-            incarnation: *self.incarnation.as_bytes(),
+            incarnation: self.incarnation.map_or([0; 16], |directory| *directory.as_bytes()),
         }
     }
 
@@ -232,7 +232,9 @@ pub(crate) fn is_formed(membership: &Membership) -> bool {
 }
 
 /// Addresses and data directories that a membership names.
-pub(crate) fn directory(membership: &Membership) -> BTreeMap<NodeId, (String, Incarnation)> {
+pub(crate) fn directory(
+    membership: &Membership,
+) -> BTreeMap<NodeId, (String, Option<Incarnation>)> {
     let named = |(id, peer): (&u64, &PeerNode)| {
         Some((node_id(*id)?, (peer.address.clone(), peer.incarnation())))
     };

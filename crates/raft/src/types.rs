@@ -92,15 +92,16 @@ pub struct PeerNode {
     pub address: String,
     /// Name from the member's configuration.
     pub name: String,
-    /// Bytes of its data directory's [`Incarnation`].
+    /// Bytes of its data directory's [`Incarnation`]; zeros: it was never heard
+    /// of, and the first directory that it comes with is its own.
     pub incarnation: [u8; 16],
 }
 
 impl PeerNode {
-    /// The member's data directory.
+    /// The member's data directory; none where it was never heard of.
     #[must_use]
-    pub fn incarnation(&self) -> Incarnation {
-        Incarnation::from_bytes(self.incarnation)
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        (self.incarnation != [0; 16]).then(|| Incarnation::from_bytes(self.incarnation))
     }
 }
 
@@ -113,6 +114,14 @@ impl fmt::Display for PeerNode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_without_a_directory_has_no_incarnation() {
+        let mut peer = PeerNode::default();
+        assert_eq!(peer.incarnation(), None);
+        peer.incarnation[15] = 1;
+        assert_eq!(peer.incarnation(), Some(Incarnation::from_bytes(peer.incarnation)));
+    }
 
     #[test]
     fn a_command_is_never_printed() {

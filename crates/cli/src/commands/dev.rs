@@ -188,6 +188,7 @@ async fn form(home: &Home, client: &Client) -> anyhow::Result<()> {
         threshold: 1,
         init_token: init_token.to_vec(),
         administrator_name: "root".to_owned(),
+        allow_absent: false,
     };
     let Formed { shares, administrator_token, .. } = init::form(client, START_MAX, request).await?;
     let share = shares.first().context("the server sent no share")?;

@@ -35,7 +35,8 @@ const TOKEN_BYTES: usize = 32;
 
 #[derive(Args)]
 #[command(after_help = "\
-Needs an operator certificate (--cert, --key) and every configured node running. The nodes stay
+Needs an operator certificate (--cert, --key) and every configured node running; or, with
+--allow-absent, a majority of them, among it the one with the lowest node id. The nodes stay
 sealed; unseal them with `strongroom unseal`.
 
 The init token is drawn here and kept in a file: should the answer get lost, the same command
@@ -63,6 +64,10 @@ pub(crate) struct InitArgs {
     /// Name of the first administrator
     #[arg(long, value_name = "NAME", default_value = "root")]
     administrator: String,
+    /// Form the cluster although a minority of its nodes is not running; each takes its place
+    /// when it is first started
+    #[arg(long)]
+    allow_absent: bool,
     /// Print the shares without asking first
     #[arg(long)]
     yes: bool,
@@ -116,6 +121,7 @@ pub(crate) async fn run(
         threshold: args.threshold,
         init_token: init_token.to_vec(),
         administrator_name: args.administrator.clone(),
+        allow_absent: args.allow_absent,
     };
     let timeout = session.settings.timeout.max(TIMEOUT_MIN);
     let work = form(&session.client, timeout, request);

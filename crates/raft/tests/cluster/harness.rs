@@ -172,7 +172,7 @@ impl Cluster {
         let member = |node: &Node| Member {
             node: node.id,
             address: node.address.to_string(),
-            incarnation: strongroom_base::Incarnation::from_random([node.entropy; 16]),
+            incarnation: Some(strongroom_base::Incarnation::from_random([node.entropy; 16])),
             name: format!("node-{}", node.id),
         };
         self.nodes.iter().map(member).collect()

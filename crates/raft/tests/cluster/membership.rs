@@ -19,7 +19,7 @@ async fn members_that_can_form_no_cluster_are_refused() {
     let mut unreachable = members.clone();
     unreachable[1].address.clear();
     let mut wiped = members.clone();
-    wiped[0].incarnation = Incarnation::from_bytes([9; 16]);
+    wiped[0].incarnation = Some(Incarnation::from_bytes([9; 16]));
     for refused in [Vec::new(), members[1..].to_vec(), twice, unreachable, wiped] {
         let result = node.form(refused).await;
         assert!(matches!(result, Err(RaftError::Members { .. })), "{result:?}");
@@ -87,8 +87,7 @@ async fn a_node_that_lost_its_directory_takes_part_in_nothing() {
     let peer = (1..=3).find(|node| *node != victim).unwrap();
     let address = cluster.nodes[usize::try_from(peer).unwrap() - 1].address.to_string();
     let incarnation = cluster.members()[usize::try_from(peer).unwrap() - 1].incarnation;
-    let channel =
-        cluster.raft(victim).peers().channel_to(id(peer), Some(incarnation), &address).unwrap();
+    let channel = cluster.raft(victim).peers().channel_to(id(peer), incarnation, &address).unwrap();
     let vote = RaftRequest { format: 1, payload: vec![0; 4].into() };
     let status = RaftClient::new(channel).vote(vote).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
@@ -105,4 +104,50 @@ async fn a_node_that_lost_its_directory_takes_part_in_nothing() {
     assert!(!status.initialised);
     assert_eq!(status.last_log, None);
     assert_eq!(status.applied, None);
+}
+
+/// The membership names no directory of node 3: it was not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_member_is_bound_to_the_directory_with_which_it_comes() {
+    let mut cluster = Cluster::start(3).await;
+    let mut members = cluster.members();
+    members[2].incarnation = None;
+    cluster.wipe(3).await;
+    cluster.raft(1).form(members.clone()).await.unwrap();
+    let leader = cluster.leader().await;
+    let before = cluster.create_many(3).await;
+    for node in 1..=2 {
+        cluster.raft(node).wait_applied(before).await.unwrap();
+        cluster.raft(node).snapshot_now().await.unwrap();
+        cluster.raft(node).purge_now().await.unwrap();
+    }
+
+    // Until it is bound nobody tells it anything, nor lets it vote.
+    cluster.run(3).await;
+    let peer = &members[0];
+    let channel = cluster.raft(3).peers().channel_to(id(1), peer.incarnation, &peer.address);
+    let vote = RaftRequest { format: 1, payload: vec![0; 4].into() };
+    let status = RaftClient::new(channel.unwrap()).vote(vote).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(!cluster.raft(3).is_initialised());
+
+    let came = cluster.members()[2].incarnation.unwrap();
+    let follower = cluster.follower().await;
+    let refused = cluster.raft(follower).bind(id(3), came).await;
+    assert!(matches!(refused, Err(RaftError::NotLeader { .. })), "{refused:?}");
+    cluster.raft(leader).bind(id(3), came).await.unwrap();
+    let index = cluster.create_many(3).await;
+    cluster.agree_at(index).await;
+    // Bound for ever, as every other member is.
+    for (node, directory) in [(3, Incarnation::from_bytes([9; 16])), (2, came), (9, came)] {
+        let refused = cluster.raft(leader).bind(id(node), directory).await;
+        assert!(matches!(refused, Err(RaftError::NotBindable { .. })), "{refused:?}");
+    }
+    let bound = cluster.raft(3).status().members;
+    assert_eq!(bound[2].member.incarnation, Some(came));
+
+    // It counts: with it the cluster survives the loss of another.
+    cluster.stop(follower).await;
+    let index = cluster.create_many(3).await;
+    cluster.agree_at(index).await;
 }

@@ -31,7 +31,7 @@ impl Call {
         let term = cluster.raft(leader).status().term;
         let to = cluster.members()[usize::try_from(follower).unwrap() - 1].clone();
         let peers = cluster.raft(leader).peers();
-        let channel = peers.channel_to(id(follower), Some(to.incarnation), &to.address).unwrap();
+        let channel = peers.channel_to(id(follower), to.incarnation, &to.address).unwrap();
         Self {
             term: u8::try_from(term.0).unwrap(),
             leader: u8::try_from(leader).unwrap(),

@@ -60,6 +60,15 @@ impl Cluster {
         node: &Node,
         init_token: &[u8],
     ) -> Result<InitResponse, tonic::Status> {
+        self.send_init(node, init_token, false).await
+    }
+
+    async fn send_init(
+        &self,
+        node: &Node,
+        init_token: &[u8],
+        allow_absent: bool,
+    ) -> Result<InitResponse, tonic::Status> {
         let operator = node
             .caller_as(Who::Operator)
             .map_err(|error| tonic::Status::internal(format!("{error:#}")))?;
@@ -68,6 +77,7 @@ impl Cluster {
             threshold: self.shares.1,
             init_token: init_token.to_vec(),
             administrator_name: String::new(),
+            allow_absent,
         };
         operator.seal().init(request).await.map(tonic::Response::into_inner)
     }
@@ -82,6 +92,19 @@ impl Cluster {
         let init_token = rand::random::<[u8; 32]>().to_vec();
         let response = self.call_init(self.node(1), &init_token).await;
         let response = response.explain("Init on node 1")?;
+        Ok(self.adopt(init_token, response))
+    }
+
+    /// As [`Cluster::init`], on a node of the caller's choice, where a minority of
+    /// the members was never started.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn init_without_absent(&self, node: &Node) -> anyhow::Result<Ceremony> {
+        let init_token = rand::random::<[u8; 32]>().to_vec();
+        let response = self.send_init(node, &init_token, true).await;
+        let response = response.explain("Init with absent members")?;
         Ok(self.adopt(init_token, response))
     }
 

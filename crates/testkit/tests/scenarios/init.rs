@@ -68,12 +68,8 @@ async fn of_concurrent_inits_only_the_one_that_holds_shows_shares() {
 async fn without_an_operators_certificate_there_is_no_init() {
     let cluster = Cluster::builder("init-certificate").start().await.unwrap();
     for who in [Who::Client, Who::Node(2)] {
-        let request = InitRequest {
-            shares: 5,
-            threshold: 3,
-            init_token: token(),
-            administrator_name: String::new(),
-        };
+        let request =
+            InitRequest { shares: 5, threshold: 3, init_token: token(), ..InitRequest::default() };
         let caller = cluster.node(1).caller_as(who).unwrap();
         let status = caller.seal().init(request).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{who:?}");
@@ -81,17 +77,47 @@ async fn without_an_operators_certificate_there_is_no_init() {
     // Shares and thresholds that make no scheme.
     let operator = cluster.node(1).caller_as(Who::Operator).unwrap();
     for (shares, threshold) in [(0, 0), (5, 0), (5, 1), (5, 6), (256, 3), (2, 3)] {
-        let request = InitRequest {
-            shares,
-            threshold,
-            init_token: token(),
-            administrator_name: String::new(),
-        };
+        let request =
+            InitRequest { shares, threshold, init_token: token(), ..InitRequest::default() };
         let status = operator.seal().init(request).await.unwrap_err();
         assert_eq!(status.reason(), "INVALID_ARGUMENT", "{threshold} of {shares}");
     }
     for node in cluster.nodes() {
         assert_eq!(node.status().await.unwrap().seal.state, "uninitialised");
     }
+    cluster.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_waits_for_every_member_unless_it_is_told_otherwise() {
+    let cluster = Cluster::builder("absent-members").nodes(5).prepare().await.unwrap();
+    cluster.node(1).start().await.unwrap();
+    cluster.node(2).start().await.unwrap();
+    // A minority forms nothing, whatever it is told.
+    let refused = cluster.init_without_absent(cluster.node(1)).await.err().unwrap();
+    assert!(format!("{refused:#}").contains("MEMBER_UNREACHABLE"), "{refused:#}");
+    cluster.node(4).start().await.unwrap();
+    let refused = cluster.call_init(cluster.node(4), &token()).await.unwrap_err();
+    assert_eq!(refused.reason(), "MEMBER_UNREACHABLE");
+    assert!(refused.message().contains("--allow-absent"), "{refused:?}");
+    for node in cluster.running() {
+        assert_eq!(node.status().await.unwrap().seal.state, "uninitialised");
+    }
+
+    cluster.init_without_absent(cluster.node(4)).await.unwrap();
+    cluster.unseal_all().await.unwrap();
+    cluster.administrator(cluster.node(2)).create_key("three of five").await.unwrap();
+    // The absent ones take their places, whoever leads by then.
+    let leader = cluster.leader().await.unwrap();
+    cluster.node(3).start().await.unwrap();
+    cluster.caught_up().await.unwrap();
+    leader.kill().unwrap();
+    cluster.node(5).start().await.unwrap();
+    cluster.caught_up().await.unwrap();
+    for node in [3, 5] {
+        cluster.unseal(cluster.node(node)).await.unwrap();
+    }
+    cluster.equal_hashes().await.unwrap();
+    cluster.administrator(cluster.node(5)).create_key("four of five").await.unwrap();
     cluster.finish().await.unwrap();
 }
