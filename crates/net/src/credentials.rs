@@ -32,7 +32,7 @@ use crate::{
     acceptor::Listener,
     clock::{date, now},
     handshake,
-    identity::{IdentityError, PeerIdentity, Role},
+    identity::{IdentityError, PeerIdentity},
     verify,
 };
 
@@ -449,7 +449,7 @@ fn require_chain(
     let now = UnixTime::now().as_secs().clamp(not_before.0 / 1000, not_after.0 / 1000);
     let at = UnixTime::since_unix_epoch(Duration::from_secs(now));
     let (leaf, intermediates) = chain.split_first().expect("a chain that was read has a leaf");
-    if matches!(identity.role, Role::Node(_)) {
+    if identity.role.serves() {
         verify::require_server(leaf, intermediates, roots, at)?;
     }
     verify::require_client(leaf, intermediates, roots, at)

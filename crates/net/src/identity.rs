@@ -5,6 +5,7 @@
 //! | `strongroom://cluster/<cluster id>/node/<node id>` | a member |
 //! | `strongroom://cluster/<cluster id>/client/<name>` | an application |
 //! | `strongroom://cluster/<cluster id>/operator/<name>` | an operator |
+//! | `strongroom://cluster/<cluster id>/front/<name>` | a front between callers and nodes |
 //!
 //! A URI has one spelling: ids as they are displayed, names of 1 to 64 of the
 //! characters of AWS IAM's user names (`A-Z a-z 0-9 + = , . @ _ -`), nothing
@@ -30,6 +31,16 @@ pub enum Role {
     Client(String),
     /// An operator, by name: may form the cluster.
     Operator(String),
+    /// A front, by name: serves callers, and speaks to nodes on their behalf.
+    Front(String),
+}
+
+impl Role {
+    /// Whether the holder serves callers and so needs a server's certificate.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        matches!(self, Self::Node(_) | Self::Front(_))
+    }
 }
 
 /// The holder of a certificate.
@@ -57,7 +68,7 @@ pub enum IdentityError {
     /// More than one URI of scheme `strongroom`.
     #[error("the certificate carries more than one strongroom:// identity")]
     Several,
-    /// A URI of scheme `strongroom` in none of the three forms.
+    /// A URI of scheme `strongroom` in none of the four forms.
     #[error("the strongroom:// identity is malformed")]
     Malformed,
     /// A certificate of another cluster.
@@ -68,7 +79,7 @@ pub enum IdentityError {
         /// The cluster in the certificate.
         got: ClusterId,
     },
-    /// A certificate of a client or operator where only nodes are let in.
+    /// A certificate of somebody else where only nodes are let in.
     #[error("the certificate belongs to no node of the cluster")]
     NotNode,
     /// The certificate of another node than the one that was dialled.
@@ -142,7 +153,7 @@ impl PeerIdentity {
     pub fn require_any_node(&self) -> Result<NodeId, IdentityError> {
         match self.role {
             Role::Node(node) => Ok(node),
-            Role::Client(_) | Role::Operator(_) => Err(IdentityError::NotNode),
+            Role::Client(_) | Role::Operator(_) | Role::Front(_) => Err(IdentityError::NotNode),
         }
     }
 
@@ -176,6 +187,7 @@ impl fmt::Display for PeerIdentity {
             Role::Node(node) => write!(f, "node/{node}"),
             Role::Client(name) => write!(f, "client/{name}"),
             Role::Operator(name) => write!(f, "operator/{name}"),
+            Role::Front(name) => write!(f, "front/{name}"),
         }
     }
 }
@@ -197,6 +209,7 @@ impl FromStr for PeerIdentity {
             "node" => Role::Node(name.parse().map_err(|_| IdentityError::Malformed)?),
             "client" if is_name(name) => Role::Client(name.to_owned()),
             "operator" if is_name(name) => Role::Operator(name.to_owned()),
+            "front" if is_name(name) => Role::Front(name.to_owned()),
             _ => return Err(IdentityError::Malformed),
         };
         let identity = Self { cluster, role };
@@ -234,6 +247,7 @@ mod tests {
             format!("{CLUSTER}/client/a%20b"),
             format!("{CLUSTER}/client/a\0b"),
             format!("{CLUSTER}/operator/é"),
+            format!("{CLUSTER}/front/"),
             format!("{CLUSTER}/operator/{long}"),
             format!("{}/node/1", CLUSTER.to_uppercase()),
             format!("{}/node/1", CLUSTER.replace('-', "")),
@@ -253,6 +267,7 @@ mod tests {
             ("node/7", Role::Node(NodeId::new(7).unwrap())),
             ("client/billing.prod@eu", Role::Client("billing.prod@eu".to_owned())),
             ("operator/alice", Role::Operator("alice".to_owned())),
+            ("front/edge-1", Role::Front("edge-1".to_owned())),
         ] {
             let uri = format!("{PREFIX}{CLUSTER}/{text}");
             let identity = PeerIdentity { cluster, role };
@@ -278,6 +293,7 @@ mod tests {
             (1..=u64::from(u32::MAX)).prop_map(|node| format!("node/{node}")),
             "client/[A-Za-z0-9+=,.@_-]{1,64}",
             "operator/[A-Za-z0-9+=,.@_-]{1,64}",
+            "front/[A-Za-z0-9+=,.@_-]{1,64}",
         ]
     }
 

@@ -261,6 +261,24 @@ impl DevelopmentCa {
         self.issue(directory, &identity, &Names::default(), validity)
     }
 
+    /// Issues `front-<name>.pem` and `front-<name>-key.pem` in `directory`, for a
+    /// front that callers reach under `names`.
+    ///
+    /// # Errors
+    ///
+    /// [`IssueError`].
+    pub fn issue_front(
+        &self,
+        directory: &Path,
+        name: &str,
+        names: &Names,
+        validity: Validity,
+    ) -> Result<IssuedFiles, IssueError> {
+        let role = Role::Front(name.to_owned());
+        let identity = PeerIdentity { cluster: self.cluster, role };
+        self.issue(directory, &identity, names, validity)
+    }
+
     /// Issues a certificate for any identity, one of another cluster included,
     /// under the names that [`DevelopmentCa::issue_node`] and its like give.
     ///
@@ -300,12 +318,10 @@ impl DevelopmentCa {
         let text = identity.to_string();
         text.parse::<PeerIdentity>().map_err(IssueError::Name)?;
         let validity = self.within(validity)?;
-        let purposes = match identity.role {
-            Role::Node(_) => {
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
-            }
-            Role::Client(_) | Role::Operator(_) => vec![ExtendedKeyUsagePurpose::ClientAuth],
-        };
+        let mut purposes = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if identity.role.serves() {
+            purposes.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
         self.issue_with(files, &stem(identity), vec![text], purposes, names, validity)
     }
 
@@ -360,6 +376,7 @@ fn stem(identity: &PeerIdentity) -> String {
         Role::Node(node) => format!("node-{node}"),
         Role::Client(name) => format!("client-{name}"),
         Role::Operator(name) => format!("operator-{name}"),
+        Role::Front(name) => format!("front-{name}"),
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Who {
     Operator,
     /// A member: the peer listener lets it in.
     Node(u64),
+    /// A front, by number.
+    Front(u64),
 }
 
 /// A development CA of one cluster, and what it issued.
@@ -40,14 +42,24 @@ impl Pki {
     /// When a file can't be written.
     pub fn create(folder: &Path, cluster: ClusterId, members: &[u64]) -> anyhow::Result<Self> {
         let ca = DevelopmentCa::create(folder, cluster, days(Validity::CA_DAYS))?;
-        let names =
-            Names { dns: vec!["localhost".to_owned()], ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] };
+        let names = here();
         for member in members {
             ca.issue_node(folder, NodeId::new(*member)?, &names, days(Validity::LEAF_DAYS))?;
         }
         ca.issue_client(folder, "tests", days(Validity::LEAF_DAYS))?;
         ca.issue_operator(folder, "tests", days(Validity::LEAF_DAYS))?;
         Ok(Self { ca, folder: folder.to_owned(), stores: Mutex::default() })
+    }
+
+    /// Issues the certificate of a front.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be written.
+    pub fn issue_front(&self, front: u64) -> anyhow::Result<IssuedFiles> {
+        let name = front.to_string();
+        let valid = days(Validity::LEAF_DAYS);
+        Ok(self.ca.issue_front(&self.folder, &name, &here(), valid)?)
     }
 
     /// The cluster in every certificate.
@@ -69,6 +81,7 @@ impl Pki {
             Who::Client => "client-tests".to_owned(),
             Who::Operator => "operator-tests".to_owned(),
             Who::Node(node) => format!("node-{node}"),
+            Who::Front(front) => format!("front-{front}"),
         };
         IssuedFiles {
             cert: self.folder.join(format!("{stem}.pem")),
@@ -88,6 +101,11 @@ impl Pki {
         stores.insert(who, Arc::clone(&store));
         Ok(store)
     }
+}
+
+/// Names of this machine.
+fn here() -> Names {
+    Names { dns: vec!["localhost".to_owned()], ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] }
 }
 
 fn days(days: u32) -> Validity {
