@@ -19,6 +19,9 @@ use crate::{clock, lifecycle::Phase, server::Running, status, unseal};
 
 /// A node that has had no contact with a quorum for this long is not ready.
 const QUORUM_SILENCE: Duration = Duration::from_secs(5);
+/// The same for gRPC health, on which callers choose another node: longer than
+/// an election takes.
+const HEALTH_SILENCE: Duration = Duration::from_secs(2);
 
 /// The routes.
 pub(crate) fn router(node: Arc<Running>) -> Router {
@@ -43,12 +46,17 @@ async fn metrics(State(node): State<Arc<Running>>) -> Response {
 }
 
 async fn ready(State(node): State<Arc<Running>>) -> Response {
-    let reason = why_not_ready(&node);
+    let reason = why_not_ready(&node, QUORUM_SILENCE);
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": reason.is_none(), "reason": reason }))).into_response()
 }
 
-fn why_not_ready(node: &Running) -> Option<&'static str> {
+/// Whether callers should come here, as gRPC health tells them.
+pub(crate) fn serves(node: &Running) -> bool {
+    why_not_ready(node, HEALTH_SILENCE).is_none()
+}
+
+fn why_not_ready(node: &Running, silence: Duration) -> Option<&'static str> {
     let core = &node.core;
     if core.is_draining() {
         return Some("shutting down");
@@ -59,11 +67,8 @@ fn why_not_ready(node: &Running) -> Option<&'static str> {
     }
     let raft = core.raft.status();
     let silent = match raft.role {
-        RaftRole::Leader => raft.since_quorum_ack.is_none_or(|since| since > QUORUM_SILENCE),
-        _ => {
-            raft.leader.is_none()
-                || raft.since_leader_heard.is_none_or(|since| since > QUORUM_SILENCE)
-        }
+        RaftRole::Leader => raft.since_quorum_ack.is_none_or(|since| since > silence),
+        _ => raft.leader.is_none() || raft.since_leader_heard.is_none_or(|since| since > silence),
     };
     silent.then_some("no contact with a quorum")
 }
@@ -95,7 +100,7 @@ async fn state(State(node): State<Arc<Running>>) -> Json<Value> {
         "version": crate::VERSION,
         "node": { "id": core.node.value(), "name": core.config.node_name() },
         "cluster_id": core.config.cluster.id.to_string(),
-        "ready": why_not_ready(&node).is_none(),
+        "ready": why_not_ready(&node, QUORUM_SILENCE).is_none(),
         "seal": {
             "state": core.lifecycle.phase().name(),
             "shares": seal.map_or(0, |seal| seal.shares),

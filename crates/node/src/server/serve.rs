@@ -1,6 +1,12 @@
 //! The listeners.
 
-use std::{io::Write as _, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -19,13 +25,13 @@ use tonic::{
     service::interceptor::InterceptedService,
     transport::{Server, server::Router},
 };
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::layer::util::{Identity, Stack};
 
 use super::Running;
 use crate::{
     config::Config,
     layers::CallLayer,
-    lifecycle::Phase,
     monitor,
     peer_service::PeerService,
     services::{
@@ -43,6 +49,10 @@ const PENDING_RESETS_MAX: usize = 64;
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// Services whose health is told; the first is the node as a whole.
+const HEALTH_SERVICES: [&str; 3] = ["", "strongroom.v1.Keys", "strongroom.v1.Crypto"];
+/// Between two looks at whether the node serves.
+const HEALTH_LOOK: Duration = Duration::from_millis(200);
 /// Largest message of the services that take no data.
 const SMALL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -149,23 +159,7 @@ type PublicRouter = Router<Stack<CallLayer, Identity>>;
 fn public(node: &Arc<Running>) -> PublicRouter {
     let core = &node.core;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut phases = core.lifecycle.watch();
-    node.spawn(async move {
-        loop {
-            let serving = *phases.borrow_and_update() == Phase::Unsealed;
-            let state = if serving {
-                tonic_health::ServingStatus::Serving
-            } else {
-                tonic_health::ServingStatus::NotServing
-            };
-            for service in ["", "strongroom.v1.Keys", "strongroom.v1.Crypto"] {
-                health.set_service_status(service, state).await;
-            }
-            if phases.changed().await.is_err() {
-                return;
-            }
-        }
-    });
+    node.spawn(tell_health(Arc::downgrade(node), health));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -205,6 +199,26 @@ fn public(node: &Arc<Running>) -> PublicRouter {
         .add_service(
             AuditServer::new(AuditService::new(Arc::clone(core))).max_decoding_message_size(small),
         )
+}
+
+/// Keeps gRPC health true.
+async fn tell_health(node: Weak<Running>, health: HealthReporter) {
+    let Some(mut phases) = node.upgrade().map(|node| node.core.lifecycle.watch()) else { return };
+    let mut told = None;
+    loop {
+        phases.mark_unchanged();
+        let Some(serves) = node.upgrade().map(|node| monitor::serves(&node)) else { return };
+        if told.replace(serves) != Some(serves) {
+            let state = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in HEALTH_SERVICES {
+                health.set_service_status(service, state).await;
+            }
+        }
+        // What ends it all at once is told at once, the rest is looked at.
+        if let Ok(Err(_)) = tokio::time::timeout(HEALTH_LOOK, phases.changed()).await {
+            return;
+        }
+    }
 }
 
 /// What members ask of one another.
