@@ -27,6 +27,8 @@ pub(crate) enum TlsCommand {
     Init(InitArgs),
     /// Issue a certificate for one more node
     Node(NodeArgs),
+    /// Issue a certificate for a front
+    Front(FrontArgs),
     /// Issue a certificate for an application
     Client(PersonArgs),
     /// Issue a certificate for an operator: what `init` needs
@@ -40,6 +42,7 @@ production let your own CA issue certificates with these identities as URI names
   strongroom://cluster/CLUSTER-ID/node/NODE-ID
   strongroom://cluster/CLUSTER-ID/operator/NAME
   strongroom://cluster/CLUSTER-ID/client/NAME
+  strongroom://cluster/CLUSTER-ID/front/NAME
 
 Examples:
   strongroom tls init --dir pki --nodes 3 --write-config
@@ -61,6 +64,11 @@ pub(crate) struct InitArgs {
     /// Write node-N.toml for each node and client.toml with profiles, too
     #[arg(long)]
     write_config: bool,
+    /// Port of the first node for callers; the ports for members and monitors follow it, and on
+    /// one machine each further node's are ten higher
+    #[arg(long, value_name = "PORT", default_value_t = config::PORT,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(config::PORT_MAX)))]
+    port: u16,
     /// Days that the certificates of nodes, operator and client are valid
     #[arg(long, value_name = "DAYS", default_value_t = Validity::LEAF_DAYS)]
     days: u32,
@@ -75,6 +83,22 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "ID")]
     id: u64,
     /// Host names and addresses under which it is reached
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    addresses: Vec<String>,
+    /// Days that it is valid
+    #[arg(long, value_name = "DAYS", default_value_t = Validity::LEAF_DAYS)]
+    days: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct FrontArgs {
+    /// Directory of the CA, as `tls init` made it
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Name of the front
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Host names and addresses under which callers reach it
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     addresses: Vec<String>,
     /// Days that it is valid
@@ -104,6 +128,11 @@ pub(crate) fn run(command: &TlsCommand, output: Output) -> anyhow::Result<u8> {
             let names = host_names(&args.addresses);
             let issued = ca.issue_node(&args.dir, id, &names, validity(args.days)?)?;
             show(output, &issued)?;
+        }
+        TlsCommand::Front(args) => {
+            let ca = DevelopmentCa::load(&args.dir)?;
+            let (names, valid) = (host_names(&args.addresses), validity(args.days)?);
+            show(output, &ca.issue_front(&args.dir, &args.name, &names, valid)?)?;
         }
         TlsCommand::Client(args) => {
             let ca = DevelopmentCa::load(&args.dir)?;
@@ -155,7 +184,7 @@ fn init(args: &InitArgs) -> anyhow::Result<Made> {
     }
     written.push(write_identity(&args.dir, ca.cluster())?);
     if args.write_config {
-        for (name, text) in config::files(ca.cluster(), &nodes) {
+        for (name, text) in config::files(ca.cluster(), &nodes, args.port) {
             let path = args.dir.join(name);
             files::write(&path, text.as_bytes(), Privacy::Usual, Existing::Refuse)?;
             written.push(path);
@@ -332,6 +361,7 @@ mod tests {
             names: vec![],
             addresses: vec![],
             write_config: true,
+            port: config::PORT,
             days: 30,
         };
         init(&args).unwrap();

@@ -6,22 +6,35 @@ use strongroom_client::ClusterId;
 
 use super::{Node, bracketed};
 
-/// Ports of the first node; on one machine each further node's are ten higher.
-const CLIENT_PORT: u64 = 7400;
-const PEER_PORT: u64 = 7401;
-const MONITOR_PORT: u64 = 7402;
+/// Port for callers on the first node, where none is given.
+pub(crate) const PORT: u16 = 7400;
+/// How much higher the ports of each further node on one machine are.
+const STEP: u16 = 10;
+/// Highest port for callers that leaves room for all others.
+pub(crate) const PORT_MAX: u16 = u16::MAX - 9 * STEP;
 
-/// Names and texts of the files: one for each node, and client profiles.
-pub(crate) fn files(cluster: ClusterId, nodes: &[Node]) -> Vec<(String, String)> {
+/// Ports of the first node.
+#[derive(Clone, Copy)]
+struct Ports {
+    client: u64,
+    peer: u64,
+    monitor: u64,
+}
+
+/// Names and texts of the files: one for each node, and client profiles. `port`
+/// is the first node's for callers; the other ports follow it.
+pub(crate) fn files(cluster: ClusterId, nodes: &[Node], port: u16) -> Vec<(String, String)> {
+    let client = u64::from(port);
+    let ports = Ports { client, peer: client + 1, monitor: client + 2 };
     let mut files: Vec<_> = nodes
         .iter()
-        .map(|node| (format!("node-{}.toml", node.id), node_config(cluster, node, nodes)))
+        .map(|node| (format!("node-{}.toml", node.id), node_config(cluster, node, nodes, ports)))
         .collect();
-    files.push(("client.toml".to_owned(), profiles(nodes)));
+    files.push(("client.toml".to_owned(), profiles(nodes, ports)));
     files
 }
 
-fn node_config(cluster: ClusterId, node: &Node, nodes: &[Node]) -> String {
+fn node_config(cluster: ClusterId, node: &Node, nodes: &[Node], ports: Ports) -> String {
     let mut text = format!(
         "# Node {id} of cluster {cluster}.\n\
          # Relative paths are relative to this file.\n\
@@ -36,7 +49,7 @@ fn node_config(cluster: ClusterId, node: &Node, nodes: &[Node]) -> String {
         name = quoted(&node.name),
     );
     for member in nodes {
-        let address = address(member, PEER_PORT);
+        let address = address(member, ports.peer);
         write!(
             text,
             "\n[[cluster.members]]\nid = {}\nname = {}\naddress = {}\n",
@@ -51,8 +64,8 @@ fn node_config(cluster: ClusterId, node: &Node, nodes: &[Node]) -> String {
         None => address(node, port),
     };
     let monitor = match node.host {
-        Some(_) => format!("127.0.0.1:{MONITOR_PORT}"),
-        None => address(node, MONITOR_PORT),
+        Some(_) => format!("127.0.0.1:{}", ports.monitor),
+        None => address(node, ports.monitor),
     };
     write!(
         text,
@@ -67,16 +80,16 @@ fn node_config(cluster: ClusterId, node: &Node, nodes: &[Node]) -> String {
          certificate = \"node-{id}.pem\"\n\
          key = \"node-{id}-key.pem\"\n\
          ca = \"ca.pem\"\n",
-        listen(CLIENT_PORT),
-        listen(PEER_PORT),
+        listen(ports.client),
+        listen(ports.peer),
         id = node.id,
     )
     .expect("writing to a string can't fail");
     text
 }
 
-fn profiles(nodes: &[Node]) -> String {
-    let addresses: Vec<_> = nodes.iter().map(|node| quoted(&address(node, CLIENT_PORT))).collect();
+fn profiles(nodes: &[Node], ports: Ports) -> String {
+    let addresses: Vec<_> = nodes.iter().map(|node| quoted(&address(node, ports.client))).collect();
     let addresses = addresses.join(", ");
     format!(
         "# Profiles for the command line: export STRONGROOM_CLIENT_CONFIG=<this file>\n\
@@ -97,7 +110,7 @@ fn profiles(nodes: &[Node]) -> String {
 fn address(node: &Node, port: u64) -> String {
     match &node.host {
         Some(host) => format!("{}:{port}", bracketed(host)),
-        None => format!("127.0.0.1:{}", port + 10 * (node.id.value() - 1)),
+        None => format!("127.0.0.1:{}", port + u64::from(STEP) * (node.id.value() - 1)),
     }
 }
 
@@ -118,7 +131,7 @@ mod tests {
 
     fn parsed(nodes: &[Node], index: usize) -> toml::Table {
         let cluster = ClusterId::from_random([7; 16]);
-        files(cluster, nodes)[index].1.parse().unwrap()
+        files(cluster, nodes, PORT)[index].1.parse().unwrap()
     }
 
     #[test]
