@@ -5,6 +5,9 @@
 //! as they are, in RocksDB's logs with their fragments joined, and in table
 //! files with their LZ4 blocks decompressed: what was deleted and not compacted
 //! away is found too.
+//!
+//! Every file is looked through, whatever its name; [`kind`] and [`Layer::of`]
+//! tell a test what it has to plant a canary in, to see that it is found.
 
 mod layers;
 mod spelling;
@@ -17,7 +20,7 @@ use std::{
 
 use anyhow::Context as _;
 
-pub use layers::{joined_records, lz4_blocks};
+pub use layers::{Layer, joined_records, lz4_blocks};
 
 /// A secret to look for.
 #[derive(Clone)]
@@ -35,8 +38,8 @@ pub struct Finding {
     pub spelling: &'static str,
     /// File, or name of the text.
     pub place: PathBuf,
-    /// What had to be done to see it: `as it is`, `records joined`, `decompressed`.
-    pub layer: &'static str,
+    /// What had to be done to see it.
+    pub layer: Layer,
     /// Offset in that layer.
     pub offset: usize,
 }
@@ -99,7 +102,7 @@ impl Scanner {
     /// Looks through a text or a block of bytes.
     #[must_use]
     pub fn bytes(&self, place: &Path, bytes: &[u8]) -> Vec<Finding> {
-        self.layer(place, "as it is", bytes)
+        self.layer(place, Layer::AsItIs, bytes)
     }
 
     /// Looks through a file in every layer that its kind has.
@@ -109,15 +112,10 @@ impl Scanner {
     /// When it can't be read.
     pub fn file(&self, path: &Path) -> anyhow::Result<Vec<Finding>> {
         let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
-        let mut found = self.bytes(path, &bytes);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_log = name.ends_with(".log") || name.starts_with("MANIFEST");
-        if is_log {
-            found.extend(self.layer(path, "records joined", &joined_records(&bytes)));
-        }
-        if name.ends_with(".sst") {
-            for block in lz4_blocks(&bytes) {
-                found.extend(self.layer(path, "decompressed", &block));
+        let mut found = Vec::new();
+        for layer in Layer::of(path) {
+            for part in layer.parts(&bytes) {
+                found.extend(self.layer(path, layer, &part));
             }
         }
         Ok(found)
@@ -137,7 +135,7 @@ impl Scanner {
         Ok((found, files.len()))
     }
 
-    fn layer(&self, place: &Path, layer: &'static str, bytes: &[u8]) -> Vec<Finding> {
+    fn layer(&self, place: &Path, layer: Layer, bytes: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
         for (offset, window) in bytes.windows(PREFIX).enumerate() {
             if !self.begins[pair(window)] {
@@ -165,6 +163,22 @@ impl fmt::Display for Finding {
         let Self { canary, spelling, place, layer, offset } = self;
         write!(f, "{canary} ({spelling}) in {} ({layer}, offset {offset})", place.display())
     }
+}
+
+/// Kind of a file below `root`, or of a page: its path or name with `#` for each
+/// number, as in `data/state/#/MANIFEST-#`.
+#[must_use]
+pub fn kind(root: &Path, place: &Path) -> String {
+    let name = place.strip_prefix(root).unwrap_or(place).to_string_lossy();
+    let mut text = String::with_capacity(name.len());
+    for symbol in name.chars() {
+        if !symbol.is_ascii_digit() {
+            text.push(symbol);
+        } else if !text.ends_with('#') {
+            text.push('#');
+        }
+    }
+    text
 }
 
 fn pair(bytes: &[u8]) -> usize {
@@ -195,5 +209,39 @@ mod tests {
             text[offset..offset + canary.len()].copy_from_slice(canary);
             assert_eq!(found(canary, &text), ["raw"], "offset {offset}");
         }
+    }
+
+    #[test]
+    fn a_kind_is_a_path_without_its_numbers() {
+        let root = Path::new("/tmp/node-3");
+        for (place, expected) in [
+            ("/tmp/node-3/server.log", "server.log"),
+            ("/tmp/node-3/data/log/LOG.old.1754061234", "data/log/LOG.old.#"),
+            ("/tmp/node-3/data/state/CURRENT", "data/state/CURRENT"),
+            ("/tmp/node-3/data/state/7/CURRENT", "data/state/#/CURRENT"),
+            ("/tmp/node-3/data/snapshots/12/MANIFEST-000004", "data/snapshots/#/MANIFEST-#"),
+            ("node 2 /metrics", "node # /metrics"),
+        ] {
+            assert_eq!(kind(root, Path::new(place)), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_is_looked_through_in_all_of_its_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let canary = b"a canary of many bytes";
+        let scanner = Scanner::new(&[Canary::new("c", canary)]);
+        let layers = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            let found = scanner.file(&path).unwrap();
+            found.iter().map(|finding| finding.layer).collect::<Vec<_>>()
+        };
+        // One whole record of a log.
+        let length = u8::try_from(canary.len()).unwrap();
+        let record = [&[0xee, 0xee, 0xee, 0xee, length, 0, 1][..], canary].concat();
+        assert_eq!(layers("000012.log", &record), [Layer::AsItIs, Layer::RecordsJoined]);
+        assert_eq!(layers("server.log", &record), [Layer::AsItIs]);
+        assert_eq!(layers("IDENTITY", canary), [Layer::AsItIs]);
     }
 }

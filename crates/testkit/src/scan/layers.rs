@@ -1,14 +1,69 @@
 //! What is inside RocksDB's files, read without RocksDB: also what it would no
 //! longer show.
 
+use std::{borrow::Cow, fmt, path::Path};
+
 /// Blocks of a RocksDB log (`db/log_format.h`).
 const LOG_BLOCK: usize = 32 * 1024;
 /// Largest block that is decompressed.
 const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Compression types in a table's block trailer: LZ4 and LZ4HC.
 const LZ4_TYPES: [u8; 2] = [4, 5];
-/// Type and checksum after each block of a table.
-const TRAILER: usize = 5;
+
+/// What has to be done to a file to see what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// Nothing.
+    AsItIs,
+    /// Long records of a RocksDB log are put together again.
+    RecordsJoined,
+    /// Blocks of a RocksDB table are decompressed.
+    Decompressed,
+}
+
+impl Layer {
+    const ALL: [Self; 3] = [Self::AsItIs, Self::RecordsJoined, Self::Decompressed];
+
+    /// Every layer of a file, as its name tells.
+    #[must_use]
+    pub fn of(file: &Path) -> Vec<Self> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        Self::ALL.into_iter().filter(|layer| layer.is_in(&name)).collect()
+    }
+
+    fn is_in(self, name: &str) -> bool {
+        match self {
+            Self::AsItIs => true,
+            Self::RecordsJoined => is_write_ahead_log(name) || name.starts_with("MANIFEST"),
+            Self::Decompressed => name.ends_with(".sst"),
+        }
+    }
+
+    /// What there is to look through in this layer of a file.
+    pub(super) fn parts(self, file: &[u8]) -> Vec<Cow<'_, [u8]>> {
+        match self {
+            Self::AsItIs => vec![Cow::Borrowed(file)],
+            Self::RecordsJoined => vec![Cow::Owned(joined_records(file))],
+            Self::Decompressed => lz4_blocks(file).into_iter().map(Cow::Owned).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AsItIs => "as it is",
+            Self::RecordsJoined => "records joined",
+            Self::Decompressed => "decompressed",
+        })
+    }
+}
+
+/// RocksDB's have a number for a name; other logs are text.
+fn is_write_ahead_log(name: &str) -> bool {
+    let number = name.strip_suffix(".log");
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
 
 /// Payload of all records of a log or manifest, in order, without the headers
 /// that split long records at the ends of blocks.
@@ -48,7 +103,8 @@ pub fn lz4_blocks(table: &[u8]) -> Vec<Vec<u8>> {
         match lz4_block(&table[offset..]) {
             Some((block, length)) => {
                 blocks.push(block);
-                offset += length + TRAILER;
+                // Not beyond its trailer: in a damaged file a block may begin there.
+                offset += length;
             }
             None => offset += 1,
         }
@@ -124,6 +180,22 @@ fn lz4_decode(input: &[u8], size: usize) -> Option<(Vec<u8>, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_go_by_the_name() {
+        for (name, more) in [
+            ("000012.log", Some(Layer::RecordsJoined)),
+            ("MANIFEST-000004", Some(Layer::RecordsJoined)),
+            ("000013.sst", Some(Layer::Decompressed)),
+            ("server.log", None),
+            ("LOG", None),
+            ("identity.json", None),
+        ] {
+            let layers = Layer::of(&Path::new("/data/state/7").join(name));
+            assert_eq!(layers[0], Layer::AsItIs, "{name}");
+            assert_eq!(layers.get(1).copied(), more, "{name}");
+        }
+    }
 
     #[test]
     fn records_are_joined_over_block_ends() {

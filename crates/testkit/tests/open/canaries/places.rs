@@ -1,6 +1,7 @@
-//! Places other than files of the nodes: pages, core files, memory.
+//! What is looked through: files of the nodes, pages, core files, memory.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::process::ExitStatusExt as _,
@@ -10,18 +11,135 @@ use std::{
 
 use anyhow::Context as _;
 use rustix::process::Signal;
-use strongroom_testkit::Cluster;
+use strongroom_testkit::{
+    Cluster,
+    faults::files_under,
+    scan::{self, Finding, Layer, Scanner},
+};
 
 use super::PATIENCE;
 
+/// Kinds that are there once a cluster has worked, taken snapshots, and one of
+/// its nodes was killed and started again. Others are looked through too.
+pub(super) const KINDS: [&str; 31] = [
+    "server.log",
+    "server.toml",
+    "data/LOCK",
+    "data/boot",
+    "data/ceremony",
+    "data/endpoints.json",
+    "data/identity.json",
+    "data/log.watermark",
+    "data/log/#.log",
+    "data/log/#.sst",
+    "data/log/CURRENT",
+    "data/log/IDENTITY",
+    "data/log/LOG",
+    "data/log/MANIFEST-#",
+    "data/log/OPTIONS-#",
+    "data/state/CURRENT",
+    "data/state/#/#.sst",
+    "data/state/#/CURRENT",
+    "data/state/#/IDENTITY",
+    "data/state/#/LOG",
+    "data/state/#/MANIFEST-#",
+    "data/state/#/OPTIONS-#",
+    "data/snapshots/#/#.sst",
+    "data/snapshots/#/CONTENTS",
+    "data/snapshots/#/CURRENT",
+    "data/snapshots/#/MANIFEST-#",
+    "data/snapshots/#/OPTIONS-#",
+    "node # /metrics",
+    "node # /status",
+    "node # /livez",
+    "node # /readyz",
+];
+
+/// A file, or a page of a listener.
+pub(super) struct Place {
+    /// Folder below which the path tells the kind; empty for a page.
+    root: PathBuf,
+    /// Path of the file, or name of the page.
+    path: PathBuf,
+    /// Text of the page; `None`: it is a file.
+    text: Option<Vec<u8>>,
+}
+
+impl Place {
+    fn of_file(root: &Path, path: PathBuf) -> Self {
+        Self { root: root.to_owned(), path, text: None }
+    }
+
+    fn of_page(name: &str, text: Vec<u8>) -> Self {
+        Self { root: PathBuf::new(), path: name.into(), text: Some(text) }
+    }
+
+    /// Its name without numbers.
+    pub(super) fn kind(&self) -> String {
+        scan::kind(&self.root, &self.path)
+    }
+
+    /// In what layers it is looked through.
+    pub(super) fn layers(&self) -> Vec<Layer> {
+        if self.text.is_some() { vec![Layer::AsItIs] } else { Layer::of(&self.path) }
+    }
+
+    /// Looks through it.
+    pub(super) fn scan(&self, scanner: &Scanner) -> Vec<Finding> {
+        match &self.text {
+            Some(text) => scanner.bytes(&self.path, text),
+            None => scanner.file(&self.path).unwrap(),
+        }
+    }
+
+    /// What it holds.
+    pub(super) fn content(&self) -> Vec<u8> {
+        self.text.clone().unwrap_or_else(|| fs::read(&self.path).unwrap())
+    }
+
+    /// A place of the same kind that holds `content`; a file lies below `root`.
+    pub(super) fn copy(&self, root: &Path, content: Vec<u8>) -> Self {
+        if self.text.is_some() {
+            return Self { root: PathBuf::new(), path: self.path.clone(), text: Some(content) };
+        }
+        let path = root.join(self.path.strip_prefix(&self.root).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        Self::of_file(root, path)
+    }
+}
+
+/// All kinds of these places, each with every layer that is looked at.
+pub(super) fn kinds(places: &[Place]) -> BTreeSet<(String, Layer)> {
+    let layers = |place: &Place| {
+        let kind = place.kind();
+        place.layers().into_iter().map(move |layer| (kind.clone(), layer))
+    };
+    places.iter().flat_map(layers).collect()
+}
+
+/// Every file of every node, and core files, wherever they lie.
+pub(super) fn files(cluster: &Cluster, cores: &[PathBuf]) -> Vec<Place> {
+    let mut files = Vec::new();
+    for node in cluster.nodes() {
+        let root = node.folder();
+        let below = files_under(root).unwrap();
+        files.extend(below.into_iter().map(|path| Place::of_file(root, path)));
+    }
+    for core in cores {
+        files.push(Place::of_file(core.parent().unwrap(), core.clone()));
+    }
+    files
+}
+
 /// Every page of every node's monitor listener.
-pub(super) async fn pages(cluster: &Cluster) -> Vec<(String, String)> {
+pub(super) async fn pages(cluster: &Cluster) -> Vec<Place> {
     let mut pages = Vec::new();
     for node in cluster.nodes() {
         for path in ["/metrics", "/status", "/livez", "/readyz"] {
             let (_, page) = node.fetch(path).await.unwrap();
             assert!(!page.is_empty() || path != "/metrics");
-            pages.push((format!("node {} {path}", node.id), page));
+            pages.push(Place::of_page(&format!("node {} {path}", node.id), page.into_bytes()));
         }
     }
     pages

@@ -1,9 +1,7 @@
-//! Canaries that are planted, and must be found.
+//! Canaries in databases that RocksDB itself wrote, in core files and in memory.
 
 use std::{
-    collections::BTreeSet,
     fs,
-    path::Path,
     process::{Command, Stdio},
     sync::{Arc, mpsc},
 };
@@ -14,15 +12,17 @@ use strongroom_state::{Table, Tables as _};
 use strongroom_storage::{
     DataDir, Done, FatalHook, LogEntry, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
 };
-use strongroom_testkit::{
-    faults::{files_under, kind_of},
-    scan::{Canary, Finding, Scanner},
-};
+use strongroom_testkit::scan::{self, Canary, Layer, Scanner};
 
 use super::places;
 
+const CANARY_BYTES: usize = 48;
+/// As many, one after the other, lie over three ends of blocks of a log, and an
+/// end is between two of them once at most.
+const MANY: usize = 100 * 1024 / CANARY_BYTES;
+
 fn canary() -> Vec<u8> {
-    (0..48).map(|_| rand::random::<u8>() | 1).collect()
+    (0..CANARY_BYTES).map(|_| rand::random::<u8>() | 1).collect()
 }
 
 fn hook() -> FatalHook {
@@ -33,22 +33,25 @@ fn failed(error: &StorageError) {
     panic!("a planted database failed: {error}");
 }
 
-/// A data directory with canaries in log, tables and a snapshot, in forms that a
-/// plain search does not see.
-fn plant(folder: &Path, canary: &[u8]) {
-    let cluster = ClusterId::from_random(rand::random());
-    let data = DataDir::open(folder, cluster, NodeId::new(1).unwrap(), [1; 16]).unwrap();
-    let log = RaftLog::open(&data, LogOptions::default(), hook()).unwrap();
-    // Longer than a block of the log: whatever its place, one lies over an end.
-    let payload = canary.repeat(100 * 1024 / canary.len());
-    let entries = vec![LogEntry { index: 1, term: 1, payload: payload.into() }];
-    let (sender, receiver) = mpsc::channel();
-    let done: Done = Box::new(move |result| sender.send(result).unwrap());
-    log.append(entries, done);
-    receiver.recv().unwrap().unwrap();
-    log.close();
+/// A Raft log with a first entry in a table and a second one that is in the
+/// write-ahead log only.
+fn plant_log(data: &DataDir, canary: &[u8]) {
+    for index in 1..=2 {
+        // What was written before it is opened becomes a table.
+        let log = RaftLog::open(data, LogOptions::default(), hook()).unwrap();
+        let entries = vec![LogEntry { index, term: 1, payload: canary.repeat(MANY).into() }];
+        let (sender, receiver) = mpsc::channel();
+        let done: Done = Box::new(move |result| sender.send(result).unwrap());
+        log.append(entries, done);
+        receiver.recv().unwrap().unwrap();
+        log.close();
+    }
+}
 
-    let state = StateDb::open(&data, StateOptions::default(), hook()).unwrap();
+/// A state and a snapshot of it, with the canary in values of every table, and in
+/// a key.
+fn plant_state(data: &DataDir, canary: &[u8]) {
+    let state = StateDb::open(data, StateOptions::default(), hook()).unwrap();
     // Halves that the compression has seen when the whole comes: it refers back
     // to them, and the whole stands nowhere in the file.
     let (first, last) = canary.split_at(canary.len() / 2);
@@ -60,6 +63,10 @@ fn plant(folder: &Path, canary: &[u8]) {
         }
         batch.commit(LogIndex(1)).unwrap();
     }
+    // The last key of a table file stands in the manifest.
+    let mut batch = state.begin();
+    batch.put(Table::Rows, &canary.repeat(MANY), b"value").unwrap();
+    batch.commit(LogIndex(1)).unwrap();
     state.flush().unwrap();
     state.checkpoint(Vec::new()).unwrap();
     // Deleted, and not compacted away yet: a reader of rows sees nothing.
@@ -73,29 +80,31 @@ fn plant(folder: &Path, canary: &[u8]) {
     state.flush().unwrap();
 }
 
-fn layers(found: &[Finding], kind: &str, folder: &Path) -> BTreeSet<&'static str> {
-    let of_kind = found.iter().filter(|finding| kind_of(folder, &finding.place) == kind);
-    of_kind.map(|finding| finding.layer).collect()
-}
-
 #[test]
-fn a_canary_is_found_in_compressed_tables_fragmented_logs_and_snapshots() {
+fn a_canary_is_found_in_compressed_tables_and_split_records_of_logs_and_manifests() {
     let folder = tempfile::tempdir().unwrap();
     let canary = canary();
-    plant(folder.path(), &canary);
+    let cluster = ClusterId::from_random(rand::random());
+    let data = DataDir::open(folder.path(), cluster, NodeId::new(1).unwrap(), [1; 16]).unwrap();
+    plant_log(&data, &canary);
+    plant_state(&data, &canary);
     let (found, files) =
         Scanner::new(&[Canary::new("planted", &canary)]).folder(folder.path()).unwrap();
     println!("{} findings in {files} files", found.len());
 
-    let joined = |layer| found.iter().filter(|finding| finding.layer == layer).count();
-    let whole = 100 * 1024 / canary.len();
-    assert!(joined("records joined") >= whole, "one over the end of a block is missing");
-    let in_log = layers(&found, "log/log", folder.path());
-    assert!(in_log.contains("records joined"), "{in_log:?}");
-    for kind in ["state/sst", "snapshots/sst"] {
-        let layers = layers(&found, kind, folder.path());
-        assert!(!layers.is_empty(), "nothing is found in {kind}: {:?}", files_under(folder.path()));
-        assert!(layers.contains("decompressed"), "{kind}: {layers:?}");
+    let count = |kind: &str, layer: Layer| {
+        let in_layer = found.iter().filter(|finding| finding.layer == layer);
+        in_layer.filter(|finding| scan::kind(folder.path(), &finding.place) == kind).count()
+    };
+    for kind in ["log/#.sst", "state/#/#.sst", "snapshots/#/#.sst"] {
+        assert!(count(kind, Layer::Decompressed) > 0, "nothing is found in blocks of {kind}");
+    }
+    for kind in ["log/#.log", "state/#/MANIFEST-#", "snapshots/#/MANIFEST-#"] {
+        let joined = count(kind, Layer::RecordsJoined);
+        assert!(joined >= MANY, "{kind}: {joined} of {MANY} are found");
+        // Those over the ends of blocks: the look at them is a real one.
+        let as_it_is = count(kind, Layer::AsItIs);
+        assert!(as_it_is < joined, "{kind}: {as_it_is} of {joined} lie over no end of a block");
     }
 }
 

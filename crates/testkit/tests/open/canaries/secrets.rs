@@ -37,6 +37,12 @@ fn share_bytes(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// A share whose last symbol is another one.
+pub(super) fn mistyped(text: &str) -> String {
+    let (rest, last) = text.split_at(text.len() - 1);
+    format!("{rest}{}", if last == "x" { "y" } else { "x" })
+}
+
 fn root_key(cluster: &Cluster) -> RootKey {
     let ceremony = cluster.ceremony();
     let shares = ceremony.enough().iter().map(|text| Share::parse(text).unwrap());
