@@ -37,6 +37,16 @@ pub async fn turn() -> OwnedSemaphorePermit {
     Arc::clone(&TURN).acquire_owned().await.expect("the semaphore is never closed")
 }
 
+/// A key of the servers' configuration.
+#[derive(Clone, Debug)]
+struct Setting {
+    /// None: every node.
+    node: Option<u64>,
+    section: &'static str,
+    key: &'static str,
+    value: Value,
+}
+
 /// What a cluster is to be like.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -45,7 +55,8 @@ pub struct Builder {
     shares: (u32, u32),
     data_dirs: BTreeMap<u64, PathBuf>,
     proxied: bool,
-    settings: Vec<(&'static str, &'static str, Value)>,
+    fixed_clients: bool,
+    settings: Vec<Setting>,
 }
 
 impl Builder {
@@ -56,6 +67,7 @@ impl Builder {
             shares: (5, 3),
             data_dirs: BTreeMap::new(),
             proxied: true,
+            fixed_clients: false,
             settings: Vec::new(),
         }
     }
@@ -88,6 +100,14 @@ impl Builder {
         self
     }
 
+    /// Nodes listen for callers at addresses that stay through restarts, as fronts
+    /// and long-lived clients need it.
+    #[must_use]
+    pub fn fixed_clients(mut self) -> Self {
+        self.fixed_clients = true;
+        self
+    }
+
     /// Puts the data directory of `node` elsewhere: on a file system of its own.
     #[must_use]
     pub fn data_dir(mut self, node: u64, path: PathBuf) -> Self {
@@ -103,7 +123,20 @@ impl Builder {
         key: &'static str,
         value: impl Into<Value>,
     ) -> Self {
-        self.settings.push((section, key, value.into()));
+        self.settings.push(Setting { node: None, section, key, value: value.into() });
+        self
+    }
+
+    /// Sets any key of one server's configuration.
+    #[must_use]
+    pub fn set_on(
+        mut self,
+        node: u64,
+        section: &'static str,
+        key: &'static str,
+        value: impl Into<Value>,
+    ) -> Self {
+        self.settings.push(Setting { node: Some(node), section, key, value: value.into() });
         self
     }
 
@@ -137,7 +170,7 @@ impl Builder {
     /// # Errors
     ///
     /// When the program is not built, or files can't be written.
-    pub async fn prepare(self) -> anyhow::Result<Cluster> {
+    pub async fn prepare(mut self) -> anyhow::Result<Cluster> {
         let program = server_binary()?;
         let turn = turn().await;
         let keep = TempDir::with_prefix(format!("strongroom-{}-", self.name))?;
@@ -147,6 +180,11 @@ impl Builder {
         let pki = Arc::new(Pki::create(&folder.join("pki"), cluster, &members)?);
         let mesh = Arc::new(Mesh::between(&members).await?);
         let direct = if self.proxied { BTreeMap::new() } else { reserve(&members)? };
+        if self.fixed_clients {
+            for (node, address) in reserve(&members)? {
+                self = self.set_on(node, "listen", "client", address.to_string());
+            }
+        }
         let addresses = Addresses { mesh: &mesh, direct: &direct };
         let nodes = members
             .iter()
@@ -202,6 +240,8 @@ impl Builder {
             ]))
         });
         let anywhere = || Value::from("127.0.0.1:0");
+        let own = self.settings.iter().filter(|setting| setting.node.is_none_or(|node| node == id));
+        let own = own.map(|setting| (setting.section, setting.key, setting.value.clone()));
         let mut config = Table::new();
         config.insert("data_dir".to_owned(), text(&places.data));
         for (section, key, value) in [
@@ -220,7 +260,7 @@ impl Builder {
             ("log", "format", "human".into()),
         ]
         .into_iter()
-        .chain(self.settings.clone())
+        .chain(own)
         {
             let section = config.entry(section).or_insert_with(|| Table::new().into());
             let section = section.as_table_mut().expect("sections are tables");

@@ -12,8 +12,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// go on meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_of_the_leader() {
-    let cluster =
-        Cluster::builder("leader-kills").snapshot_every(100, 1000).serving().await.unwrap();
+    let cluster = Cluster::builder("leader-kills").snapshot_every(100, 20).serving().await.unwrap();
     let tenant = cluster.tenant().await.unwrap();
     let mut keys = vec![tenant.key_id.clone()];
     let load = Load::start(&cluster, &tenant, CALLERS);
