@@ -31,15 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", root.display());
     println!("cargo::rerun-if-changed=build.rs");
 
-    let mut files = Vec::new();
-    for package in ["strongroom/v1", "strongroom/peer/v1"] {
-        files.extend(protos(&root.join(package))?);
-    }
     let mut compiler = protox::Compiler::new([&root])?;
-    compiler.include_source_info(true).include_imports(true).open_files(files)?;
-
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(protos(&root.join("strongroom/v1"))?)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    // Before the peers' protocol is there: callers are told of theirs only.
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    compiler.open_files(protos(&root.join("strongroom/peer/v1"))?)?;
     tonic_prost_build::configure()
         // Borrowed from the received buffer instead of copied.
         .bytes(".strongroom.peer.v1")

@@ -151,8 +151,8 @@ pub enum Refusal {
         /// The epoch.
         epoch: u32,
     },
-    /// The keyring holds as many epochs as it may.
-    #[error("the keyring is full: drop an epoch that is not in use first")]
+    /// The keyring holds as many barrier epochs as it may.
+    #[error("the keyring is full: drop a barrier epoch that is not in use first")]
     KeyringFull,
 }
 

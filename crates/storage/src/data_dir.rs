@@ -9,6 +9,7 @@
 //! | `ceremony` | ceremony records that wait for a quorum |
 //! | `log/`, `log.watermark` | the Raft log (RocksDB), and what it had synced |
 //! | `state/CURRENT`, `state/<generation>/` | the state database (RocksDB) |
+//! | `state/verifying/` | a received snapshot while it is opened once to be compared |
 //! | `snapshots/` | checkpoints and snapshots received |
 //!
 //! A directory without `identity.json` is made anew only where it is empty or

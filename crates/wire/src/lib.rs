@@ -30,6 +30,6 @@ pub mod peer {
     include!(concat!(env!("OUT_DIR"), "/strongroom.peer.v1.rs"));
 }
 
-/// Serialised `google.protobuf.FileDescriptorSet` of both packages, for gRPC
+/// Serialised `google.protobuf.FileDescriptorSet` of `strongroom.v1`, for gRPC
 /// reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
