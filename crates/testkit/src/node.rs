@@ -143,7 +143,7 @@ impl Node {
         anyhow::ensure!(self.exited()?.is_some(), "node {} runs already", self.id);
         Endpoints::clear(&self.places.data)?;
         let Places { program, config, folder, log, .. } = &self.places;
-        let process = Process::start(program, config, folder, log)?;
+        let process = Process::start(program, "server", config, folder, log)?;
         let pid = process.id();
         *self.process.lock() = Some(process);
         Ok(pid)

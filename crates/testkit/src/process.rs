@@ -20,12 +20,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs `program server --config <config>`; its output is appended to `log`.
+    /// Runs `program command --config <config>`; its output is appended to `log`.
     ///
     /// Nothing of the caller's environment reaches it but what a program needs
     /// to start at all.
     pub(crate) fn start(
         program: &Path,
+        subcommand: &str,
         config: &Path,
         folder: &Path,
         log: &Path,
@@ -34,7 +35,7 @@ impl Process {
         let errors = out.try_clone()?;
         let mut command = Command::new(program);
         command
-            .arg("server")
+            .arg(subcommand)
             .arg("--config")
             .arg(config)
             .current_dir(folder)
