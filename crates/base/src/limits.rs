@@ -128,6 +128,9 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 pub const LOG_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Members of a cluster.
 pub const MEMBERS_MAX: usize = 9;
+/// Nodes or fronts that one client spreads its calls over; each costs it probes
+/// and connections.
+pub const CLIENT_NODES_MAX: usize = 64;
 
 /// Most shares (x-coordinates of GF(2^8) without zero).
 pub const SHARES_MAX: u8 = 255;
