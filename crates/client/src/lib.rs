@@ -6,6 +6,7 @@
 //! | [`Client`] | every operation of `strongroom.v1`, at whichever node answers |
 //! | [`Node`] | operations on one node: seal, shares, status |
 //! | [`EventTail`] | the audit log as it grows, across broken connections |
+//! | [`DataKeyCache`] | data keys that are used more than once, for callers that want that |
 //! | [`Error`] | kind, code, reason, metadata, retry delay, what became of the call |
 //! | [`balance`] | nodes, health, load, repeats and their budget, for whoever forwards calls |
 //!
@@ -24,6 +25,7 @@
 mod address;
 mod attempt;
 pub mod balance;
+mod cache;
 mod client;
 mod config;
 mod error;
@@ -34,6 +36,7 @@ mod tls;
 mod token;
 
 pub use address::{Address, AddressError};
+pub use cache::{CacheLimitError, CacheLimits, DataKey, DataKeyCache};
 pub use client::Client;
 pub use config::{ClientIdentity, Config, ConfigError};
 pub use error::{Error, ErrorKind, FailedAddress, reason};
