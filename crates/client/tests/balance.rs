@@ -323,6 +323,21 @@ async fn a_name_is_resolved_again_and_stands_for_all_its_addresses() {
 }
 
 #[tokio::test]
+async fn more_connections_to_a_node_are_opened_only_for_many_calls_at_a_time() {
+    let ca = Ca::new();
+    let servers = servers(&ca, 1).await;
+    let client = client(&ca, &servers);
+    for _ in 0..50 {
+        encrypt(&client).await.unwrap();
+    }
+    assert_eq!(servers[0].connections(), 1);
+    servers[0].set_delay(Duration::from_millis(50));
+    let calls = (0..500).map(|_| encrypt(&client));
+    futures::future::try_join_all(calls).await.unwrap();
+    assert_eq!(servers[0].connections(), 4);
+}
+
+#[tokio::test]
 async fn calls_of_one_client_share_connections_and_probes_dial_the_rest() {
     let ca = Ca::new();
     let servers = servers(&ca, 3).await;

@@ -8,7 +8,10 @@ pub(crate) mod load;
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -126,6 +129,7 @@ pub(crate) struct Server {
     listen: SocketAddr,
     script: Script,
     gate: Gate,
+    connections: Arc<AtomicUsize>,
     health: HealthReporter,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -177,18 +181,27 @@ impl Server {
             .add_service(AuditServer::new(script.clone()));
         let gate = Gate::default();
         let gated = gate.clone();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let task = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener)
-                .map(move |tcp| tcp.map(|tcp| Gated { tcp, gate: gated.clone() }));
+            let incoming = TcpListenerStream::new(listener).map(move |tcp| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tcp.map(|tcp| Gated { tcp, gate: gated.clone() })
+            });
             let stop = async { drop(stopped.await) };
             router.serve_with_incoming_shutdown(incoming, stop).await.unwrap();
         });
         let address = listen.to_string();
-        Self { address, listen, script, gate, health, stop: Some(stop), task }
+        Self { address, listen, script, gate, connections, health, stop: Some(stop), task }
     }
 
     pub(crate) fn listens_at(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Connections that were made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// As SIGSTOP does: connections stay, nothing is answered.
