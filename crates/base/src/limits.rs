@@ -128,6 +128,12 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 pub const LOG_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Members of a cluster.
 pub const MEMBERS_MAX: usize = 9;
+/// Nodes or fronts that one client spreads its calls over; each costs it probes
+/// and connections.
+pub const CLIENT_NODES_MAX: usize = 64;
+/// Data keys that one cache of a client keeps, for encryption and decryption
+/// each: a blob, a context and a key are some 1 KiB.
+pub const DATA_KEY_CACHE_ENTRIES_MAX: usize = 100_000;
 
 /// Most shares (x-coordinates of GF(2^8) without zero).
 pub const SHARES_MAX: u8 = 255;

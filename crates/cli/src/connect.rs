@@ -59,8 +59,10 @@ fn config(settings: &Settings, environment: &Environment) -> anyhow::Result<Conf
              cluster's CA with --ca, STRONGROOM_CA, or `ca` in a profile"
         );
     };
-    let mut config =
-        Config::new(&settings.addresses, read_pem(ca)?)?.with_timeout(settings.timeout);
+    // Somebody waits, who would rather know at once that nobody is there.
+    let mut config = Config::new(&settings.addresses, read_pem(ca)?)?
+        .with_timeout(settings.timeout)
+        .with_fail_fast(true);
     if let Some((cert, key)) = &settings.identity {
         config = config.with_identity(identity(cert, key)?);
     }

@@ -1,9 +1,15 @@
 //! Addresses of nodes: `host:port`.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 /// Port of the client listener where an address names none.
 const PORT_DEFAULT: u16 = 7400;
+/// What may stand before a name that is to be resolved (gRPC, naming).
+const DNS: &str = "dns:///";
 
 /// Why a text is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +29,8 @@ pub enum AddressError {
 /// Where a node listens for callers: a DNS name or IP address and a port.
 ///
 /// Text form: `host:port`, an IPv6 address in brackets; port 7400 where none is
-/// given. Names are resolved at each dial.
+/// given. `dns:///` may stand before it. A name that has several addresses
+/// stands for as many nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     host: String,
@@ -42,6 +49,17 @@ impl Address {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// False where the host is a name.
+    pub(crate) fn is_ip(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok()
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(at: SocketAddr) -> Self {
+        Self { host: at.ip().to_string(), port: at.port() }
+    }
 }
 
 impl FromStr for Address {
@@ -49,6 +67,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
+        let text = text.strip_prefix(DNS).unwrap_or(text);
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or(AddressError::NotHost)?;
@@ -122,6 +141,12 @@ mod tests {
     fn a_missing_port_is_7400() {
         assert_eq!(parsed("kms.example.com"), Ok("kms.example.com:7400".to_owned()));
         assert_eq!(parsed("[::1]"), Ok("[::1]:7400".to_owned()));
+    }
+
+    #[test]
+    fn the_scheme_of_names_is_dropped() {
+        assert_eq!(parsed("dns:///kms.example.com:7410"), Ok("kms.example.com:7410".to_owned()));
+        assert_eq!(parsed("dns://server/kms"), Err(AddressError::NotHost));
     }
 
     #[test]

@@ -1,23 +1,15 @@
 //! Operations of the cluster, at whichever node answers.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use rand::random;
-use tonic::{Request, Response, Status, transport::Channel};
-use tracing::debug;
+use tonic::{Request, Response, Status};
 
 use crate::{
-    attempt::{Call, Target, stub},
+    address::Address,
+    attempt::{Credentials, stub},
+    balance::{Attempt, Connection, Plan, Pool, Repeat},
     config::{Config, ConfigError},
-    error::{Error, FailedAddress},
+    error::Error,
     node::Node,
     proto::{
         AttachRoleRequest, AttachRoleResponse, CreateKeyRequest, CreateKeyResponse,
@@ -36,54 +28,45 @@ use crate::{
         audit_client::AuditClient, cluster_client::ClusterClient, crypto_client::CryptoClient,
         keys_client::KeysClient,
     },
-    retry::{self, Next, Repeat},
     tail::{EventTail, From},
-    tls,
 };
 
-/// Rounds over all addresses that one call makes at most.
-const ROUNDS_MAX: u32 = 64;
-
-/// A client of one cluster. Cheap to clone; clones share connections.
+/// A client of one cluster. Cheap to clone; clones share connections, and what
+/// is known of the nodes.
 ///
 /// Connections are made on first use and made again when they break.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
-
-struct Inner {
-    nodes: Vec<Node>,
-    /// Index of the node that answered last: where the next call begins.
-    preferred: AtomicUsize,
+pub struct Client {
+    pool: Pool,
+    credentials: Credentials,
+    nodes: Arc<[Node]>,
     timeout: Duration,
+    hedge_decrypt_after: Option<Duration>,
+    fail_fast: bool,
 }
 
 impl Client {
     /// Checks the configuration; dials nothing yet.
     ///
-    /// Must be called within a Tokio runtime.
-    ///
     /// # Errors
     ///
     /// [`ConfigError`].
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        if config.timeout.is_zero() {
-            return Err(ConfigError::Timeout);
-        }
-        if config.addresses.is_empty() {
-            return Err(ConfigError::NoAddress);
-        }
-        let connector = tls::Connector::new(config)?;
-        let nodes = config
-            .addresses
-            .iter()
-            .map(|address| {
-                let channel = tls::channel(address, connector.clone());
-                let target = Target::new(address.clone(), channel, config.token.as_ref());
-                Node::new(target, config.timeout)
-            })
-            .collect();
-        let preferred = AtomicUsize::new(0);
-        Ok(Self(Arc::new(Inner { nodes, preferred, timeout: config.timeout })))
+        let pool = Pool::new(config)?;
+        let credentials = Credentials::new(config.token.as_ref());
+        let node = |address: &Address| {
+            let connection = Connection::new(address.clone(), pool.connector().clone());
+            Node::new(connection, credentials.clone(), config.timeout)
+        };
+        let nodes = config.addresses.iter().map(node).collect();
+        Ok(Self {
+            nodes,
+            pool,
+            credentials,
+            timeout: config.timeout,
+            hedge_decrypt_after: config.hedge_decrypt_after,
+            fail_fast: config.fail_fast,
+        })
     }
 
     /// As [`Client::new`], and awaits the first node that answers, sealed or not.
@@ -101,10 +84,23 @@ impl Client {
         Ok(client)
     }
 
-    /// Every configured node, in the order of the configuration.
+    /// Every configured address, in the order of the configuration, for calls to
+    /// one node. They have connections of their own.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
-        &self.0.nodes
+        &self.nodes
+    }
+
+    /// The nodes as calls are spread over them.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The same client with another deadline of calls. Shares everything else.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 
     /// Follows the audit log from sequence number `from_sequence` on.
@@ -120,118 +116,54 @@ impl Client {
     }
 
     pub(crate) fn timeout(&self) -> Duration {
-        self.0.timeout
+        self.timeout
     }
 
-    /// The nodes in the order in which to try them, with their indexes.
-    pub(crate) fn in_order(&self) -> impl Iterator<Item = (usize, &Node)> {
-        let nodes = &self.0.nodes;
-        let first = self.0.preferred.load(Ordering::Relaxed);
-        (0..nodes.len()).map(move |step| {
-            let index = (first + step) % nodes.len();
-            (index, &nodes[index])
-        })
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
-    pub(crate) fn prefer(&self, index: usize) {
-        self.0.preferred.store(index, Ordering::Relaxed);
+    pub(crate) fn plan(&self, repeat: Repeat) -> Plan {
+        Plan::new(repeat, self.timeout).with_fail_fast(self.fail_fast)
     }
 
-    /// Makes the call at one node after the other until one answers for good.
+    /// Makes the call at whichever node answers.
     async fn call<M, A, F>(
         &self,
         repeat: Repeat,
         message: M,
-        rpc: impl Fn(Channel, Request<M>) -> F,
+        rpc: impl Fn(Connection, Request<M>) -> F,
     ) -> Result<A, Error>
     where
         M: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let call = Call::begin(self.0.timeout);
-        let mut failures = Failures::default();
-        for round in 1..=ROUNDS_MAX {
-            let mut wait: Option<Duration> = None;
-            let mut to_try = self.0.nodes.len();
-            for (index, node) in self.in_order() {
-                let left = call.left();
-                if left.is_zero() {
-                    return Err(failures.into_error(&call));
-                }
-                let time = retry::attempt_time(left, to_try, repeat);
-                to_try -= 1;
-                let attempt = node.target().attempt(&call, time, message.clone(), &rpc);
-                let error = match attempt.await {
-                    Ok(answer) => {
-                        self.prefer(index);
-                        return Ok(answer);
-                    }
-                    Err(error) => error,
-                };
-                debug!(address = %node.address(), reason = error.reason(), "attempt failed");
-                let next = retry::next(&error, repeat);
-                failures.push(error);
-                match next {
-                    Next::Stop => return Err(failures.into_last(&call)),
-                    Next::Elsewhere => {}
-                    Next::ElsewhereOrLater(least) => {
-                        let longest = wait.unwrap_or_default();
-                        wait = Some(retry::backoff(round, random()).max(least).max(longest));
-                    }
-                    Next::After(delay) => {
-                        wait = Some(delay);
-                        break;
-                    }
-                }
-            }
-            match wait {
-                Some(wait) if wait < call.left() => tokio::time::sleep(wait).await,
-                _ => return Err(failures.into_error(&call)),
-            }
-        }
-        Err(failures.into_error(&call))
-    }
-}
-
-/// Failed attempts of one call; keeps the newest of each address.
-#[derive(Default)]
-struct Failures(Vec<Error>);
-
-impl Failures {
-    fn push(&mut self, error: Error) {
-        self.0.retain(|other| other.address() != error.address());
-        self.0.push(error);
+        self.drive(&self.plan(repeat), message, rpc).await
     }
 
-    /// The newest failure, the others beside it.
-    fn into_last(mut self, call: &Call) -> Error {
-        match self.0.pop() {
-            Some(last) => last.with_others(self.others()),
-            None => Error::deadline(call.timeout()),
-        }
-    }
-
-    /// The failure that says most, the others beside it. An outcome unknown is
-    /// never hidden behind another answer.
-    fn into_error(mut self, call: &Call) -> Error {
-        let most = (0..self.0.len()).max_by_key(|&index| {
-            let error = &self.0[index];
-            (!error.is_surely_not_executed(), error.origin())
-        });
-        match most {
-            Some(index) => self.0.remove(index).with_others(self.others()),
-            None => Error::deadline(call.timeout()),
-        }
-    }
-
-    fn others(&self) -> Vec<FailedAddress> {
-        self.0.iter().filter_map(Error::to_failed_address).collect()
+    async fn drive<M, A, F>(
+        &self,
+        plan: &Plan,
+        message: M,
+        rpc: impl Fn(Connection, Request<M>) -> F,
+    ) -> Result<A, Error>
+    where
+        M: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let send = |attempt: Attempt| {
+            let mut request = self.credentials.request(message.clone(), attempt.request_id);
+            request.set_timeout(attempt.time);
+            let answer = rpc(attempt.connection, request);
+            async { answer.await.map(Response::into_inner) }
+        };
+        self.pool.call(plan, send).await
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Client").field(&self.0.nodes).finish()
+        f.debug_tuple("Client").field(&self.nodes).finish()
     }
 }
 
@@ -245,8 +177,8 @@ macro_rules! calls {
                 ///
                 /// [`Error`]: refused, unreachable, or outcome unknown.
                 pub async fn $name(&self, request: $request) -> Result<$answer, Error> {
-                    self.call(Repeat::$repeat, request, |channel, request| async move {
-                        stub!($stub, channel).$name(request).await
+                    self.call(Repeat::$repeat, request, |connection, request| async move {
+                        stub!($stub, connection).$name(request).await
                     })
                     .await
                 }
@@ -274,8 +206,6 @@ calls! {
     Harmless CryptoClient.generate_data_keys(GenerateDataKeysRequest) -> GenerateDataKeysResponse;
     /// Encrypts up to 4,096 bytes.
     Harmless CryptoClient.encrypt(EncryptRequest) -> EncryptResponse;
-    /// Decrypts a ciphertext blob.
-    Harmless CryptoClient.decrypt(DecryptRequest) -> DecryptResponse;
     /// Decrypts several blobs with one audit record.
     Harmless CryptoClient.decrypt_batch(DecryptBatchRequest) -> DecryptBatchResponse;
     /// Decrypts and encrypts again inside the cluster.
@@ -319,8 +249,21 @@ impl Client {
     /// [`Error`]: refused, unreachable, or outcome unknown.
     pub async fn create_key(&self, request: CreateKeyRequest) -> Result<CreateKeyResponse, Error> {
         let repeat = if request.client_token.is_empty() { Repeat::Never } else { Repeat::Harmless };
-        self.call(repeat, request, |channel, request| async move {
-            stub!(KeysClient, channel).create_key(request).await
+        self.call(repeat, request, |connection, request| async move {
+            stub!(KeysClient, connection).create_key(request).await
+        })
+        .await
+    }
+
+    /// Decrypts a ciphertext blob; hedged where the configuration says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: refused, unreachable, or outcome unknown.
+    pub async fn decrypt(&self, request: DecryptRequest) -> Result<DecryptResponse, Error> {
+        let plan = self.plan(Repeat::Harmless).with_hedge(self.hedge_decrypt_after);
+        self.drive(&plan, request, |connection, request| async move {
+            stub!(CryptoClient, connection).decrypt(request).await
         })
         .await
     }

@@ -1,11 +1,12 @@
 //! What a client needs to know.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroUsize, time::Duration};
 
 use zeroize::Zeroizing;
 
 use crate::{
     address::{Address, AddressError},
+    balance::Resolver,
     token::Token,
 };
 
@@ -13,6 +14,15 @@ use crate::{
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Time for resolving, connecting and the TLS handshake together.
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+
+/// HTTP/2 connections to one node at most.
+const CONNECTIONS_DEFAULT: NonZeroUsize = NonZeroUsize::new(4).expect("four is not zero");
+/// Between two probes of a node, and the time that one has: a node that stops
+/// is left within a second.
+const PROBE_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
+const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
+/// Between two look-ups of names.
+const RESOLVE_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +63,8 @@ pub struct ClientIdentity {
 
 /// What a client needs to know.
 pub struct Config {
-    /// Nodes, or fronts; tried in this order, beginning with the one that
-    /// answered last.
+    /// Nodes, or fronts. Calls are spread over them; a name stands for all its
+    /// addresses.
     pub addresses: Vec<Address>,
     /// CA certificates that servers are verified against, PEM.
     pub ca_pem: Vec<u8>,
@@ -66,6 +76,24 @@ pub struct Config {
     pub timeout: Duration,
     /// Time for resolving, connecting and the TLS handshake together.
     pub connect_timeout: Duration,
+    /// HTTP/2 connections to one node at most; another one is opened when those
+    /// that there are have many calls under way.
+    pub connections: NonZeroUsize,
+    /// When no answer to a `Decrypt` came for this long, a second attempt goes
+    /// to another node and the first answer counts. Each has its own audit
+    /// record, under the same request id. `None`: never.
+    pub hedge_decrypt_after: Option<Duration>,
+    /// A call ends with the first round in which no node could be reached or
+    /// none is unsealed; otherwise it tries until its deadline.
+    pub fail_fast: bool,
+    /// Between two probes of a node while calls are made.
+    pub probe_interval: Duration,
+    /// Time that a probe has; a node that answers nothing for longer is left.
+    pub probe_timeout: Duration,
+    /// Between two look-ups of names; sooner when attempts fail.
+    pub resolve_interval: Duration,
+    /// How names become addresses.
+    pub resolver: Resolver,
 }
 
 impl Config {
@@ -96,6 +124,13 @@ impl Config {
             token: None,
             timeout: TIMEOUT_DEFAULT,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+            connections: CONNECTIONS_DEFAULT,
+            hedge_decrypt_after: None,
+            fail_fast: false,
+            probe_interval: PROBE_INTERVAL_DEFAULT,
+            probe_timeout: PROBE_TIMEOUT_DEFAULT,
+            resolve_interval: RESOLVE_INTERVAL_DEFAULT,
+            resolver: Resolver::system(),
         })
     }
 
@@ -117,6 +152,21 @@ impl Config {
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Whether a call ends with the first round in which no node could be
+    /// reached: for tools that people wait for.
+    #[must_use]
+    pub fn with_fail_fast(mut self, fail_fast: bool) -> Self {
+        self.fail_fast = fail_fast;
+        self
+    }
+
+    /// With a second attempt of each `Decrypt` that has no answer after `delay`.
+    #[must_use]
+    pub fn with_hedged_decrypt(mut self, delay: Duration) -> Self {
+        self.hedge_decrypt_after = Some(delay);
         self
     }
 }

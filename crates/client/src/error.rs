@@ -6,13 +6,10 @@ use strongroom_base::RequestId;
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
-use crate::{address::Address, config::ConfigError, tls::ConnectError};
+use crate::{address::Address, balance::ConnectionError, config::ConfigError, tls::ConnectError};
 
 /// Domain of the service's `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "strongroom";
-
-/// A fault of a node, at whatever point.
-const INTERNAL: &str = "INTERNAL";
 
 /// Reasons that this crate looks at or makes itself. The service has more:
 /// `docs/errors.md` lists them.
@@ -25,6 +22,10 @@ pub mod reason {
     pub const OVERLOADED: &str = "OVERLOADED";
     /// The node's disk is below its reserve.
     pub const DISK_RESERVE: &str = "DISK_RESERVE";
+    /// The node is ending.
+    pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+    /// A fault of a node, at whatever point.
+    pub const INTERNAL: &str = "INTERNAL";
     /// Nothing was proposed: no quorum.
     pub const NO_QUORUM: &str = "NO_QUORUM";
     /// The call may have taken effect, or not. Made here too: when a connection
@@ -68,7 +69,43 @@ struct Parts {
     request_id: Option<RequestId>,
     address: Option<Address>,
     others: Vec<FailedAddress>,
+    status: Option<Status>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What kind of failure it is, for programs that branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request breaks a form or a bound, or its ciphertext can't be
+    /// decrypted: the same request will always fail.
+    Invalid,
+    /// No token, or one that is not valid.
+    Unauthenticated,
+    /// The caller may not do this.
+    Denied,
+    /// No such key, token or principal.
+    NotFound,
+    /// It is there already.
+    AlreadyExists,
+    /// The state of the key or of the cluster forbids it.
+    Precondition,
+    /// No node serves: sealed, without a quorum, ending, unreachable.
+    Unavailable,
+    /// A bound was reached: of the nodes, of the caller's denials, of disks.
+    Overloaded,
+    /// Others changed the same things too often.
+    Contention,
+    /// It may have taken effect, or not.
+    OutcomeUnknown,
+    /// No answer in time; it may have taken effect, or not.
+    Deadline,
+    /// The client's configuration, or whoever answers, can't be trusted.
+    Configuration,
+    /// A fault of a node.
+    Internal,
+    /// An answer that is not of this product.
+    Other,
 }
 
 /// Who says that the call failed; of two failures the greater is told.
@@ -94,6 +131,42 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.0.reason
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self.reason() {
+            reason::OUTCOME_UNKNOWN => return ErrorKind::OutcomeUnknown,
+            reason::DEADLINE_EXCEEDED => return ErrorKind::Deadline,
+            reason::SEALED | reason::UNINITIALISED => return ErrorKind::Unavailable,
+            reason::CLIENT_CONFIGURATION | reason::UNTRUSTED_SERVER => {
+                return ErrorKind::Configuration;
+            }
+            "" => return ErrorKind::Other,
+            _ => {}
+        }
+        match self.code() {
+            Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange => ErrorKind::Invalid,
+            Code::Unauthenticated => ErrorKind::Unauthenticated,
+            Code::PermissionDenied => ErrorKind::Denied,
+            Code::NotFound => ErrorKind::NotFound,
+            Code::AlreadyExists => ErrorKind::AlreadyExists,
+            Code::FailedPrecondition => ErrorKind::Precondition,
+            Code::Unavailable => ErrorKind::Unavailable,
+            Code::ResourceExhausted => ErrorKind::Overloaded,
+            Code::Aborted => ErrorKind::Contention,
+            Code::DeadlineExceeded => ErrorKind::Deadline,
+            Code::Internal | Code::DataLoss => ErrorKind::Internal,
+            Code::Ok | Code::Cancelled | Code::Unknown => ErrorKind::Other,
+        }
+    }
+
+    /// The status as it came, with its details, where the service answered: for
+    /// whoever passes it on.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        self.0.status.as_ref()
     }
 
     /// Explanation for people; holds no secret.
@@ -139,8 +212,10 @@ impl Error {
             Origin::NotSent => true,
             Origin::NoAnswer => false,
             // An answer without our reason is a stranger's, and says nothing.
-            Origin::Service => !["", reason::OUTCOME_UNKNOWN, reason::DEADLINE_EXCEEDED, INTERNAL]
-                .contains(&self.reason()),
+            Origin::Service => {
+                !["", reason::OUTCOME_UNKNOWN, reason::DEADLINE_EXCEEDED, reason::INTERNAL]
+                    .contains(&self.reason())
+            }
         }
     }
 
@@ -159,6 +234,7 @@ impl Error {
             request_id: None,
             address: None,
             others: Vec::new(),
+            status: None,
             source: None,
         }))
     }
@@ -188,16 +264,33 @@ impl Error {
         Self::new(Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED, message, Origin::NoAnswer)
     }
 
+    /// Given up after `waited`: the node answers nobody.
+    pub(crate) fn silent(waited: Duration) -> Self {
+        let message = format!("the node fell silent; given up after {:.1} s", waited.as_secs_f64());
+        Self::new(Code::Unavailable, reason::OUTCOME_UNKNOWN, message, Origin::NoAnswer)
+    }
+
+    fn unsent(error: &ConnectionError) -> Option<Self> {
+        let (reason, message) = match error {
+            ConnectionError::Connect(connect) => {
+                let reason = match **connect {
+                    ConnectError::Untrusted { .. } => reason::UNTRUSTED_SERVER,
+                    _ => reason::UNREACHABLE,
+                };
+                (reason, connect.chain())
+            }
+            ConnectionError::NotSent(_) => (reason::UNREACHABLE, chain(error)),
+            ConnectionError::Broken(_) => return None,
+        };
+        Some(Self::new(Code::Unavailable, reason, message, Origin::NotSent))
+    }
+
     /// Tells apart what the service refused, what never reached it, and what
     /// was lost on the way. `waited` is the time that the attempt had.
-    pub(crate) fn from_status(status: &Status, waited: Duration) -> Self {
-        if let Some(connect) = find::<ConnectError>(status) {
-            let reason = match connect {
-                ConnectError::Untrusted { .. } => reason::UNTRUSTED_SERVER,
-                _ => reason::UNREACHABLE,
-            };
-            let message = connect.chain();
-            return Self::new(Code::Unavailable, reason, message, Origin::NotSent);
+    #[must_use]
+    pub fn from_status(status: &Status, waited: Duration) -> Self {
+        if let Some(error) = find::<ConnectionError>(status).and_then(Self::unsent) {
+            return error;
         }
         if find::<TimeoutExpired>(status).is_some() {
             return Self::deadline(waited);
@@ -218,6 +311,7 @@ impl Error {
             None => Self::new(status.code(), "", message, Origin::Service),
         };
         error.0.retry_after = retry_after;
+        error.0.status = (error.0.origin == Origin::Service).then(|| status.clone());
         error.0.source = status.source().map(|source| chain(source).into());
         error
     }

@@ -6,13 +6,16 @@
 //! | [`Client`] | every operation of `strongroom.v1`, at whichever node answers |
 //! | [`Node`] | operations on one node: seal, shares, status |
 //! | [`EventTail`] | the audit log as it grows, across broken connections |
-//! | [`Error`] | code, reason, metadata, retry delay, what became of the call |
+//! | [`DataKeyCache`] | data keys that are used more than once, for callers that want that |
+//! | [`Error`] | kind, code, reason, metadata, retry delay, what became of the call |
+//! | [`balance`] | nodes, health, load, repeats and their budget, for whoever forwards calls |
 //!
 //! A server is trusted when its certificate chains to the configured CA and
 //! names a node of the cluster; host names are not looked at, so that nodes may
-//! be reached under any address. A call that surely did nothing is tried at the
-//! next address; one whose outcome is unknown is repeated only where a repeat
-//! does no harm, always under the same request id, and never past its deadline.
+//! be reached under any address. Calls are spread over the nodes that serve, each
+//! attempt by itself. A call that surely did nothing is tried at another node;
+//! one whose outcome is unknown is repeated only where a repeat does no harm,
+//! always under the same request id, and never past its deadline.
 //!
 //! Tokens and private keys are wiped when dropped. What the gRPC library copies
 //! on the way (headers, message buffers) is out of this crate's reach.
@@ -21,6 +24,8 @@
 
 mod address;
 mod attempt;
+pub mod balance;
+mod cache;
 mod client;
 mod config;
 mod error;
@@ -31,9 +36,10 @@ mod tls;
 mod token;
 
 pub use address::{Address, AddressError};
+pub use cache::{CacheLimitError, CacheLimits, DataKey, DataKeyCache};
 pub use client::Client;
 pub use config::{ClientIdentity, Config, ConfigError};
-pub use error::{Error, FailedAddress, reason};
+pub use error::{Error, ErrorKind, FailedAddress, reason};
 pub use node::Node;
 /// Vocabulary and bounds that callers share with the service.
 pub use strongroom_base::{ClusterId, NodeId, RequestId, limits};

@@ -1,10 +1,13 @@
 //! One node, addressed by itself: seal, shares, status.
 
-use std::{fmt, time::Duration};
+use std::{fmt, future::Future, time::Duration};
+
+use tonic::{Request, Response, Status};
 
 use crate::{
     address::Address,
-    attempt::{Call, Target, stub},
+    attempt::{Credentials, send_once, stub},
+    balance::Connection,
     error::Error,
     proto::{
         InitRequest, InitResponse, NodeStatusRequest, NodeStatusResponse, ResetUnsealRequest,
@@ -18,7 +21,8 @@ use crate::{
 /// connection.
 #[derive(Clone)]
 pub struct Node {
-    target: Target,
+    connection: Connection,
+    credentials: Credentials,
     timeout: Duration,
 }
 
@@ -32,12 +36,10 @@ macro_rules! node_calls {
                 ///
                 /// [`Error`]: refused, unreachable, or outcome unknown.
                 pub async fn $name(&self, request: $request) -> Result<$answer, Error> {
-                    let call = Call::begin(self.timeout);
-                    self.target
-                        .attempt(&call, self.timeout, request, |channel, request| async move {
-                            stub!($stub, channel).$name(request).await
-                        })
-                        .await
+                    self.send(request, |connection, request| async move {
+                        stub!($stub, connection).$name(request).await
+                    })
+                    .await
                 }
             )+
         }
@@ -54,24 +56,31 @@ node_calls! {
 }
 
 impl Node {
-    pub(crate) fn new(target: Target, timeout: Duration) -> Self {
-        Self { target, timeout }
+    pub(crate) fn new(connection: Connection, credentials: Credentials, timeout: Duration) -> Self {
+        Self { connection, credentials, timeout }
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
+    async fn send<M, A, F>(
+        &self,
+        message: M,
+        rpc: impl FnOnce(Connection, Request<M>) -> F,
+    ) -> Result<A, Error>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        send_once(&self.connection, &self.credentials, self.timeout, message, rpc).await
     }
 
     /// Where it is.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.target.address
+        self.connection.address()
     }
 
     /// The same node with another timeout of calls.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { target: self.target.clone(), timeout }
+        Self { timeout, ..self.clone() }
     }
 
     /// Gives one share to this node; returns its progress.
@@ -82,10 +91,9 @@ impl Node {
     ///
     /// [`Error`]: a share refused by name, with progress kept.
     pub async fn submit_share(&self, share: &str) -> Result<SealStatusResponse, Error> {
-        let call = Call::begin(self.timeout);
         let message = SubmitShareRequest { share: share.to_owned() };
-        let answer = self.target.attempt(&call, self.timeout, message, |channel, request| async {
-            stub!(SealClient, channel).submit_share(request).await
+        let answer = self.send(message, |connection, request| async {
+            stub!(SealClient, connection).submit_share(request).await
         });
         Ok(answer.await?.status.unwrap_or_default())
     }
@@ -96,10 +104,9 @@ impl Node {
     ///
     /// [`Error`].
     pub async fn reset_unseal(&self) -> Result<SealStatusResponse, Error> {
-        let call = Call::begin(self.timeout);
         let message = ResetUnsealRequest {};
-        let answer = self.target.attempt(&call, self.timeout, message, |channel, request| async {
-            stub!(SealClient, channel).reset_unseal(request).await
+        let answer = self.send(message, |connection, request| async {
+            stub!(SealClient, connection).reset_unseal(request).await
         });
         Ok(answer.await?.status.unwrap_or_default())
     }
@@ -110,10 +117,9 @@ impl Node {
     ///
     /// [`Error`].
     pub async fn seal(&self) -> Result<(), Error> {
-        let call = Call::begin(self.timeout);
         let message = SealNodeRequest {};
-        let answer = self.target.attempt(&call, self.timeout, message, |channel, request| async {
-            stub!(SealClient, channel).seal_node(request).await
+        let answer = self.send(message, |connection, request| async {
+            stub!(SealClient, connection).seal_node(request).await
         });
         answer.await.map(|_| ())
     }
@@ -124,10 +130,9 @@ impl Node {
     ///
     /// [`Error`].
     pub async fn seal_status(&self) -> Result<SealStatusResponse, Error> {
-        let call = Call::begin(self.timeout);
         let message = SealStatusRequest {};
-        let answer = self.target.attempt(&call, self.timeout, message, |channel, request| async {
-            stub!(SealClient, channel).seal_status(request).await
+        let answer = self.send(message, |connection, request| async {
+            stub!(SealClient, connection).seal_status(request).await
         });
         answer.await
     }
@@ -138,10 +143,9 @@ impl Node {
     ///
     /// [`Error`].
     pub async fn status(&self) -> Result<NodeStatusResponse, Error> {
-        let call = Call::begin(self.timeout);
         let message = NodeStatusRequest {};
-        let answer = self.target.attempt(&call, self.timeout, message, |channel, request| async {
-            stub!(ClusterClient, channel).node_status(request).await
+        let answer = self.send(message, |connection, request| async {
+            stub!(ClusterClient, connection).node_status(request).await
         });
         answer.await
     }
@@ -149,6 +153,6 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Node").field(&self.target.address.to_string()).finish()
+        f.debug_tuple("Node").field(&self.address().to_string()).finish()
     }
 }

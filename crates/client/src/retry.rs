@@ -8,16 +8,53 @@ use crate::error::{Error, Origin, reason};
 
 /// Whether a call may be sent again when it is unknown if it took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// A repeat changes nothing more: reads, uses of keys, settings of a state.
+pub enum Repeat {
+    /// A repeat changes nothing more: reads, uses of keys (an attempt whose
+    /// answer was lost released nothing and leaves one more audit record),
+    /// settings of a state.
     Harmless,
     /// A repeat would do it twice.
     Never,
 }
 
+/// Calls of `strongroom.v1` whose repeat is harmless, whatever they carry.
+const HARMLESS: &[&str] = &[
+    "/strongroom.v1.Access/AttachRole",
+    "/strongroom.v1.Access/DetachRole",
+    "/strongroom.v1.Access/ListTokens",
+    "/strongroom.v1.Access/RevokeToken",
+    "/strongroom.v1.Access/WhoAmI",
+    "/strongroom.v1.Audit/ListEvents",
+    "/strongroom.v1.Audit/TailEvents",
+    "/strongroom.v1.Cluster/ListEpochs",
+    "/strongroom.v1.Cluster/ListMembers",
+    "/strongroom.v1.Crypto/Decrypt",
+    "/strongroom.v1.Crypto/DecryptBatch",
+    "/strongroom.v1.Crypto/Encrypt",
+    "/strongroom.v1.Crypto/GenerateDataKey",
+    "/strongroom.v1.Crypto/GenerateDataKeyWithoutPlaintext",
+    "/strongroom.v1.Crypto/GenerateDataKeys",
+    "/strongroom.v1.Crypto/GenerateRandom",
+    "/strongroom.v1.Crypto/ReEncrypt",
+    "/strongroom.v1.Keys/DescribeKey",
+    "/strongroom.v1.Keys/DisableKey",
+    "/strongroom.v1.Keys/EnableKey",
+    "/strongroom.v1.Keys/ListKeys",
+];
+
+impl Repeat {
+    /// Of a call by its path, `/package.Service/Operation`, for whoever doesn't
+    /// look into messages. What is not known is never repeated; nor is
+    /// `CreateKey`, whose repeat is harmless only under a `client_token`.
+    #[must_use]
+    pub fn of_path(path: &str) -> Self {
+        if HARMLESS.contains(&path) { Self::Harmless } else { Self::Never }
+    }
+}
+
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// The answer stands.
     Stop,
     /// Try the next address; when none is left, stop.
@@ -36,17 +73,22 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait between two rounds.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// Decides what follows `error`.
-pub(crate) fn next(error: &Error, repeat: Repeat) -> Next {
+/// Decides what may follow `error`, the failure of one attempt.
+#[must_use]
+pub fn next(error: &Error, repeat: Repeat) -> Next {
     match error.origin() {
         Origin::NotSent => match error.reason() {
             reason::CLIENT_CONFIGURATION => Next::Stop,
-            _ => Next::Elsewhere,
+            // A certificate doesn't change by waiting; a node comes back.
+            reason::UNTRUSTED_SERVER => Next::Elsewhere,
+            _ => Next::ElsewhereOrLater(Duration::ZERO),
         },
         Origin::NoAnswer => unknown(repeat),
         Origin::Service => match (error.code(), error.reason()) {
             (Code::DeadlineExceeded, _) | (_, reason::OUTCOME_UNKNOWN) => unknown(repeat),
+            (Code::Internal, reason::INTERNAL) if repeat == Repeat::Harmless => Next::Elsewhere,
             // Bounds and states of one node: another may serve.
+            (_, reason::SEALED) if is_verifying(error) => Next::ElsewhereOrLater(Duration::ZERO),
             (_, reason::SEALED | reason::UNINITIALISED | reason::DISK_RESERVE) => Next::Elsewhere,
             (_, reason::OVERLOADED) => {
                 Next::ElsewhereOrLater(error.retry_after().unwrap_or_default())
@@ -60,6 +102,25 @@ pub(crate) fn next(error: &Error, repeat: Repeat) -> Next {
             _ => Next::Stop,
         },
     }
+}
+
+/// True where a node has its shares and will serve by itself, soon.
+fn is_verifying(error: &Error) -> bool {
+    error.metadata().get("state").is_some_and(|state| state == "verifying")
+}
+
+/// True for what ends when people act, or a process starts: callers that don't
+/// want to wait for that needn't.
+pub(crate) fn is_lasting(error: &Error) -> bool {
+    error.origin() == Origin::NotSent || error.reason() == reason::SEALED
+}
+
+/// True where the failed attempt cost its node next to nothing, so that the one
+/// that follows is not taken out of the budget.
+pub(crate) fn is_free(error: &Error) -> bool {
+    let states =
+        [reason::SEALED, reason::UNINITIALISED, reason::DISK_RESERVE, reason::SHUTTING_DOWN];
+    error.origin() == Origin::NotSent || states.contains(&error.reason())
 }
 
 fn unknown(repeat: Repeat) -> Next {
@@ -141,6 +202,49 @@ mod tests {
         let delay = Duration::from_millis(70);
         let contention = service(Code::Aborted, reason::CONTENTION, Some(delay));
         assert_eq!(next(&contention, Repeat::Never), Next::After(delay));
+    }
+
+    #[test]
+    fn a_node_that_will_serve_soon_is_waited_for_and_a_sealed_one_is_not() {
+        let sealed = |state: &str| {
+            let mut details = ErrorDetails::new();
+            let metadata = [("state".to_owned(), state.to_owned())];
+            details.set_error_info(reason::SEALED, "strongroom", metadata);
+            let status = Status::with_error_details(Code::FailedPrecondition, "no", details);
+            next(&Error::from_status(&status, Duration::ZERO), Repeat::Never)
+        };
+        assert_eq!(sealed("sealed"), Next::Elsewhere);
+        assert_eq!(sealed("verifying"), Next::ElsewhereOrLater(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_fault_of_one_node_is_tried_elsewhere_only_where_that_is_harmless() {
+        let fault = service(Code::Internal, reason::INTERNAL, None);
+        assert_eq!(next(&fault, Repeat::Never), Next::Stop);
+        assert_eq!(next(&fault, Repeat::Harmless), Next::Elsewhere);
+    }
+
+    #[test]
+    fn what_makes_something_is_never_taken_for_harmless() {
+        for name in [
+            "Keys/CreateKey",
+            "Access/CreateToken",
+            "Cluster/RotateBarrier",
+            "Cluster/DropEpoch",
+            "Seal/Init",
+            "Crypto/Invented",
+        ] {
+            assert_eq!(Repeat::of_path(&format!("/strongroom.v1.{name}")), Repeat::Never);
+        }
+        assert_eq!(Repeat::of_path("/strongroom.v1.Crypto/Decrypt"), Repeat::Harmless);
+    }
+
+    #[test]
+    fn what_costs_a_node_work_is_paid_for() {
+        let overloaded = service(Code::ResourceExhausted, reason::OVERLOADED, None);
+        assert!(!is_free(&overloaded));
+        assert!(!is_free(&Error::deadline(Duration::ZERO)));
+        assert!(is_free(&service(Code::FailedPrecondition, reason::SEALED, None)));
     }
 
     #[test]

@@ -1,15 +1,6 @@
 //! TLS connections to nodes.
 
-use std::{
-    error::Error as StdError,
-    fmt,
-    future::Future,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
@@ -22,11 +13,9 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::transport::{Channel, Endpoint};
 use tower::Service;
 
 use crate::{
-    address::Address,
     config::{ClientIdentity, Config, ConfigError},
     error::chain,
 };
@@ -37,11 +26,6 @@ use verify::{ServerCheck, identity_cluster};
 
 /// HTTP/2 over TLS (RFC 9113, section 3.2).
 const ALPN_HTTP2: &[u8] = b"h2";
-/// A connection on which nothing came for this long is asked for a sign of life.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// It is given up when none comes for this long.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Why there is no connection to a node; nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -98,12 +82,16 @@ impl Connector {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
+        tcp.enforce_http(false);
         // Several addresses of one name share the time.
         tcp.set_connect_timeout(Some(config.connect_timeout));
         Ok(Self { tls: Arc::new(client_config(config)?), tcp, timeout: config.connect_timeout })
     }
 
-    async fn connect(mut self, uri: Uri) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
+    pub(crate) async fn connect(
+        mut self,
+        uri: Uri,
+    ) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
         let address = uri.authority().map(ToString::to_string).unwrap_or_default();
         match tokio::time::timeout(self.timeout, self.dial(&uri, &address)).await {
             Ok(result) => result.map(TokioIo::new),
@@ -123,7 +111,13 @@ impl Connector {
         let tls = TlsConnector::from(Arc::clone(&self.tls))
             .connect(server_name(uri), tcp.into_inner())
             .await
-            .map_err(|source| ConnectError::Untrusted { address: at.to_owned(), source })?;
+            // What ends by itself says nothing of who is there.
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                    ConnectError::Untrusted { address: at.to_owned(), source }
+                }
+                _ => dial(source.into()),
+            })?;
         if tls.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err(ConnectError::NoHttp2 { address: at.to_owned() });
         }
@@ -135,34 +129,6 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("timeout", &self.timeout).finish_non_exhaustive()
     }
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// A channel to `address` that dials on first use, and again after a break.
-pub(crate) fn channel(address: &Address, connector: Connector) -> Channel {
-    // TLS is done by the connector: tonic must not do it too, hence http.
-    let uri = |scheme: &str| {
-        Uri::try_from(format!("{scheme}://{address}"))
-            .expect("Address lets only hosts and ports in")
-    };
-    Endpoint::from(uri("http"))
-        .origin(uri("https"))
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .connect_with_connector_lazy(connector)
 }
 
 fn client_config(config: &Config) -> Result<ClientConfig, ConfigError> {

@@ -1,9 +1,17 @@
-//! A scripted node: real TLS and gRPC, answers from a list.
+//! A scripted node: real TLS and gRPC, answers from a list, health as told.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+mod gate;
+pub(crate) mod load;
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,19 +21,26 @@ use strongroom_client::{
     proto::{
         self,
         audit_server::{Audit, AuditServer},
+        crypto_server::{Crypto, CryptoServer},
         keys_server::{Keys, KeysServer},
         seal_server::{Seal, SealServer},
     },
     reason,
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::{
+    StreamExt as _,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
 use tonic::{
     Request, Response, Status,
     metadata::MetadataMap,
     transport::{self, Identity, ServerTlsConfig},
 };
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+use gate::{Gate, Gated, Mode};
 
 pub(crate) const CLUSTER: &str = "5b0c1d9e-0a1b-4c2d-8e3f-405162738495";
 
@@ -74,6 +89,9 @@ impl Answer {
 #[derive(Default)]
 struct State {
     answers: VecDeque<Answer>,
+    /// When no answer is left; `None`: success.
+    always: Option<Answer>,
+    delay: Duration,
     seen: Vec<MetadataMap>,
 }
 
@@ -82,11 +100,14 @@ struct Script(Arc<Mutex<State>>);
 
 impl Script {
     async fn answer<M, A: Default>(&self, request: Request<M>) -> Result<Response<A>, Status> {
-        let answer = {
+        let (answer, delay) = {
             let mut state = self.0.lock().unwrap();
             state.seen.push(request.metadata().clone());
-            state.answers.pop_front()
+            (state.answers.pop_front().or_else(|| state.always.clone()), state.delay)
         };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         match answer {
             None => Ok(Response::new(A::default())),
             Some(Answer::Silence) => std::future::pending().await,
@@ -107,6 +128,9 @@ pub(crate) struct Server {
     pub(crate) address: String,
     listen: SocketAddr,
     script: Script,
+    gate: Gate,
+    connections: Arc<AtomicUsize>,
+    health: HealthReporter,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -120,13 +144,24 @@ impl Server {
         Self::listen("127.0.0.1:0".parse().unwrap(), ca.issue(uris), answers).await
     }
 
-    /// Ends this server and starts another at the same address.
-    pub(crate) async fn restart(mut self, ca: &Ca) -> Self {
-        self.stop.take().unwrap().send(()).unwrap();
+    /// Ends this server, connections too.
+    pub(crate) async fn kill(&mut self) {
+        self.stop.take();
+        self.gate.set(Mode::Broken);
         self.task.abort();
         let _ = (&mut self.task).await;
+    }
+
+    /// Ends this server and starts another at the same address.
+    pub(crate) async fn restart(mut self, ca: &Ca) -> Self {
+        self.kill().await;
+        Self::at(self.listen, ca).await
+    }
+
+    /// A node at this address.
+    pub(crate) async fn at(listen: SocketAddr, ca: &Ca) -> Self {
         let identity = ca.issue(&[format!("strongroom://cluster/{CLUSTER}/node/1")]);
-        Self::listen(self.listen, identity, vec![]).await
+        Self::listen(listen, identity, vec![]).await
     }
 
     async fn listen(at: SocketAddr, identity: Identity, answers: Vec<Answer>) -> Self {
@@ -135,18 +170,73 @@ impl Server {
         let script = Script::default();
         script.0.lock().unwrap().answers = answers.into();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (health, health_service) = tonic_health::server::health_reporter();
         let router = transport::Server::builder()
             .tls_config(ServerTlsConfig::new().identity(identity))
             .unwrap()
+            .add_service(health_service)
             .add_service(KeysServer::new(script.clone()))
+            .add_service(CryptoServer::new(script.clone()))
             .add_service(SealServer::new(script.clone()))
             .add_service(AuditServer::new(script.clone()));
+        let gate = Gate::default();
+        let gated = gate.clone();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let task = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
+            let incoming = TcpListenerStream::new(listener).map(move |tcp| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tcp.map(|tcp| Gated { tcp, gate: gated.clone() })
+            });
             let stop = async { drop(stopped.await) };
             router.serve_with_incoming_shutdown(incoming, stop).await.unwrap();
         });
-        Self { address: listen.to_string(), listen, script, stop: Some(stop), task }
+        let address = listen.to_string();
+        Self { address, listen, script, gate, connections, health, stop: Some(stop), task }
+    }
+
+    pub(crate) fn listens_at(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Connections that were made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// As SIGSTOP does: connections stay, nothing is answered.
+    pub(crate) fn pause(&self) {
+        self.gate.set(Mode::Paused);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.gate.set(Mode::Open);
+    }
+
+    /// What the health service says, and nothing else.
+    pub(crate) async fn set_serving(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.health.set_service_status("", status).await;
+    }
+
+    /// Each call takes this long.
+    pub(crate) fn set_delay(&self, delay: Duration) {
+        self.script.0.lock().unwrap().delay = delay;
+    }
+
+    /// From now on the answer to each call; `None`: success.
+    pub(crate) fn set_answer(&self, answer: Option<Answer>) {
+        self.script.0.lock().unwrap().always = answer;
+    }
+
+    /// Nothing is left of what the next calls were to be answered.
+    pub(crate) fn forget_answers(&self) {
+        self.script.0.lock().unwrap().answers.clear();
+    }
+
+    /// The next calls are answered so.
+    pub(crate) fn push_answer(&self, answer: Answer) {
+        self.script.0.lock().unwrap().answers.push_back(answer);
     }
 
     /// Calls on keys that arrived.
@@ -168,6 +258,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.gate.set(Mode::Broken);
         self.task.abort();
     }
 }
@@ -199,6 +290,18 @@ scripted!(Keys {
     list_keys(ListKeysRequest) -> ListKeysResponse;
     enable_key(EnableKeyRequest) -> EnableKeyResponse;
     disable_key(DisableKeyRequest) -> DisableKeyResponse;
+});
+
+scripted!(Crypto {
+    generate_data_key(GenerateDataKeyRequest) -> GenerateDataKeyResponse;
+    generate_data_key_without_plaintext(GenerateDataKeyWithoutPlaintextRequest)
+        -> GenerateDataKeyWithoutPlaintextResponse;
+    generate_data_keys(GenerateDataKeysRequest) -> GenerateDataKeysResponse;
+    encrypt(EncryptRequest) -> EncryptResponse;
+    decrypt(DecryptRequest) -> DecryptResponse;
+    decrypt_batch(DecryptBatchRequest) -> DecryptBatchResponse;
+    re_encrypt(ReEncryptRequest) -> ReEncryptResponse;
+    generate_random(GenerateRandomRequest) -> GenerateRandomResponse;
 });
 
 scripted!(Seal {
