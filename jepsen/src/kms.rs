@@ -54,8 +54,8 @@ pub const READS: [&str; 5] =
 /// Reasons that mean a loss when they are given for what was made before.
 pub const LOSSES: [&str; 3] = ["INVALID_CIPHERTEXT", "KEY_NOT_FOUND", "INTERNAL"];
 /// Reasons after which a call may have happened, or be recorded.
-pub const UNKNOWN: [&str; 6] =
-    ["OUTCOME_UNKNOWN", "NO_QUORUM", "DEADLINE_EXCEEDED", "SEALED", "NO_ANSWER", "INTERNAL"];
+pub const UNKNOWN: [&str; 5] =
+    ["OUTCOME_UNKNOWN", "NO_QUORUM", "DEADLINE_EXCEEDED", "SEALED", "NO_ANSWER"];
 /// Reasons by which a node says that it can't serve now.
 pub const UNAVAILABLE: [&str; 5] =
     ["OUTCOME_UNKNOWN", "NO_QUORUM", "DEADLINE_EXCEEDED", "NO_ANSWER", "NOT_SENT"];

@@ -9,11 +9,12 @@
 //! | [`checkers`], [`verdict`] | the laws, and what they say of a history |
 //! | [`schedule`] | faults: planned, and what became of them |
 //! | [`gate`] | whether enough happened for a run to count |
+//! | [`run`], [`report`] | all of it together, as files and as a page |
 //!
 //! Nothing here calls a cluster. A harness records with a
 //! [`Recorder`](history::Recorder), acts on a [`Schedule`](schedule::Schedule), and
 //! hands the history to each [`Checker`](verdict::Checker), the
-//! [`Gate`](gate::Gate) and the report.
+//! [`Gate`](gate::Gate) in [`Run::judge`](run::Run::judge).
 
 pub mod checkers;
 pub mod edn;
@@ -22,6 +23,8 @@ pub mod history;
 pub mod json;
 pub mod kms;
 pub mod models;
+pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod value;
 pub mod verdict;
