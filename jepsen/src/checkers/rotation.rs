@@ -49,7 +49,7 @@ fn judge(history: &History) -> Result<Verdict, Malformed> {
     }
     let mut checked = 0;
     for operation in history.operations() {
-        let acknowledged = ["key", "blob"]
+        let acknowledged = ["blob", "key"]
             .into_iter()
             .filter_map(|field| operation.invoke.value.field(field).and_then(Value::name))
             .filter_map(|name| made.get(name))
