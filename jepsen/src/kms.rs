@@ -15,6 +15,7 @@
 //! | `revoke-token` | `:credential`, in the value | |
 //! | `list-keys` | | `:keys`: ids |
 //! | `read-audit` | | `:size`, `:root`; `:events` of `:sequence`, `:request`, `:outcome`, `:leaf` |
+//! | `audit-root` | | `:size`, `:root`, as `/status` tells them |
 //! | `rotate-barrier` | | `:epoch` |
 //! | `seal-node`, `reset-unseal` | | |
 //! | `submit-share` | `:share` (its index), `:kind`: `:right` or another word | `:state`, `:progress` |
@@ -44,12 +45,13 @@ use crate::{
 pub const USES: [&str; 3] = ["encrypt", "generate-data-key", "decrypt"];
 /// Operations that hand out a blob.
 pub const MAKES: [&str; 2] = ["encrypt", "generate-data-key"];
-/// Operations that a sealed node answers.
-pub const OF_A_SEALED_NODE: [&str; 4] =
-    ["seal-node", "reset-unseal", "submit-share", "seal-status"];
+/// Operations that a sealed node answers: the seal, and what it tells its peers
+/// and the monitoring network.
+pub const OF_A_SEALED_NODE: [&str; 6] =
+    ["seal-node", "reset-unseal", "submit-share", "seal-status", "state-hash", "audit-root"];
 /// Reads: they leave no record unless they are denied.
-pub const READS: [&str; 5] =
-    ["describe-key", "list-keys", "read-audit", "seal-status", "state-hash"];
+pub const READS: [&str; 6] =
+    ["describe-key", "list-keys", "read-audit", "audit-root", "seal-status", "state-hash"];
 
 /// Reasons that mean a loss when they are given for what was made before.
 pub const LOSSES: [&str; 3] = ["INVALID_CIPHERTEXT", "KEY_NOT_FOUND", "INTERNAL"];

@@ -1,6 +1,8 @@
 //! The search against the definition: on small histories it finds an order exactly
 //! where trying all orders does.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use proptest::prelude::*;
 use strongroom_jepsen::{
     models::{Access, Answer, Ask, Key, KeyModel, Read, Register},

@@ -3,6 +3,8 @@
 //! and of those that are not good which law the verdict names, and a part of what
 //! it says.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -62,7 +62,9 @@ impl Audit {
                 requests.entry(request).or_default().calls.push(operation);
             }
         }
-        let reads: Vec<_> = kms::named(history, "read-audit").filter(Operation::is_ok).collect();
+        let tells =
+            |op: &Operation<'_>| op.is_ok() && ["read-audit", "audit-root"].contains(&op.f());
+        let reads: Vec<_> = history.operations().filter(tells).collect();
         let mut violations = Vec::new();
         let mut leaves = BTreeMap::new();
         let mut roots = BTreeMap::new();

@@ -40,10 +40,10 @@ fn judge(history: &History) -> Result<Verdict, Malformed> {
     let mut made: HashMap<&str, Operation<'_>> = HashMap::new();
     for operation in history.operations().filter(Operation::is_ok) {
         for field in ["key", "blob"] {
-            if operation.f() == "create-key" || field == "blob" {
-                if let Some(name) = operation.value().field(field).and_then(Value::name) {
-                    made.entry(name).or_insert(operation);
-                }
+            if (operation.f() == "create-key" || field == "blob")
+                && let Some(name) = operation.value().field(field).and_then(Value::name)
+            {
+                made.entry(name).or_insert(operation);
             }
         }
     }

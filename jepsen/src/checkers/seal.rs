@@ -74,7 +74,7 @@ impl Seal {
             checked += 1;
             let few = given.len() < self.threshold;
             let shares = || {
-                let shares: Vec<_> = given.iter().map(|(_, op)| op.to_string()).collect();
+                let shares: Vec<_> = given.values().map(ToString::to_string).collect();
                 if shares.is_empty() { "none".to_owned() } else { shares.join(", ") }
             };
             match state {

@@ -1,6 +1,8 @@
 //! Histories of a simulated system that keeps all laws are accepted, and refused
 //! after each change that breaks one.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod system;
 
 use proptest::prelude::*;

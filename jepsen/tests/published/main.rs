@@ -8,6 +8,9 @@
 //! | `porcupine/test_data/kv/*-{ok,bad}.txt` | a map of texts, in EDN |
 //! | `knossos/data/cas-register/{good,bad}/*.edn` | a register, in EDN |
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "says what was not checked")]
+
 mod knossos;
 mod porcupine;
 
