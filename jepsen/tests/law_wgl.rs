@@ -151,11 +151,67 @@ fn events<I: Clone + std::fmt::Debug, O: Clone + std::fmt::Debug>(
     })
 }
 
+/// Operations of a register that happened in this order, each around its moment,
+/// some of whose answers were lost.
+fn executed() -> impl Strategy<Value = Vec<Event<Access, Read>>> {
+    let access = prop_oneof![
+        2 => Just(Access::Read),
+        2 => (0..2_i64).prop_map(|new| Access::Write(Value::Int(new))),
+        1 => (0..2_i64, 0..2_i64).prop_map(|(a, b)| Access::Cas(Value::Int(a), Value::Int(b))),
+    ];
+    let call = (access, 0..25_usize, 0..25_usize, prop::bool::weighted(0.4));
+    prop::collection::vec(call, 0..9).prop_map(|calls| {
+        let mut state = Value::Nil;
+        let mut events = Vec::new();
+        for (number, (input, before, after, lost)) in calls.into_iter().enumerate() {
+            let output = match &input {
+                Access::Read => Read::Value(state.clone()),
+                Access::Cas(old, _) if *old != state => Read::Differs,
+                Access::Write(_) | Access::Cas(..) => Read::Done,
+            };
+            state = Register.step(&state, &input, Some(&output)).unwrap();
+            let moment = 100 + 10 * number;
+            let index = number as u64;
+            let output = (!lost).then_some(output);
+            // Unlike any other position.
+            let (invoked, ended) =
+                ((moment - before) * 20 + number, (moment + after) * 20 + 10 + number);
+            events.push(Event { input, output, invoked, ended, index });
+        }
+        events
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn a_register_has_an_order_exactly_where_trying_all_finds_one(events in events(register_call())) {
+        agree(&Register, &events)?;
+    }
+
+    #[test]
+    fn what_happened_in_an_order_has_one(events in executed()) {
+        let found = search(&Register, &events, CONFIGURATIONS_MAX);
+        prop_assert!(matches!(found, Search::Linearizable(_)), "{:?}", found);
+        agree(&Register, &events)?;
+    }
+
+    #[test]
+    fn what_happened_in_an_order_and_was_told_otherwise_is_judged_as_all_orders_are(
+        events in executed(),
+        liar in any::<prop::sample::Index>(),
+        read in 0..3_i64,
+    ) {
+        prop_assume!(!events.is_empty());
+        let mut events = events;
+        let liar = liar.index(events.len());
+        let told = match &events[liar].input {
+            Access::Read => Read::Value(Value::Int(read)),
+            Access::Cas(..) if read == 0 => Read::Differs,
+            Access::Write(_) | Access::Cas(..) => Read::Done,
+        };
+        events[liar].output = Some(told);
         agree(&Register, &events)?;
     }
 
@@ -217,4 +273,51 @@ fn calls_that_never_ended_and_changed_nothing_cost_nothing() {
         panic!("8 was never written")
     };
     assert_eq!((stuck.operation, stuck.state), (201, Value::Int(7)));
+}
+
+/// Operations one after another, in this order, but for those without an answer.
+fn sequence(calls: impl IntoIterator<Item = (Access, Option<Read>)>) -> Vec<Event<Access, Read>> {
+    let event = |(number, (input, output))| Event {
+        input,
+        output,
+        invoked: 2 * number,
+        ended: 2 * number + 1,
+        index: number as u64,
+    };
+    calls.into_iter().enumerate().map(event).collect()
+}
+
+fn write(value: i64) -> Access {
+    Access::Write(Value::Int(value))
+}
+
+fn read(value: i64) -> (Access, Option<Read>) {
+    (Access::Read, Some(Read::Value(Value::Int(value))))
+}
+
+#[test]
+fn two_lost_writes_of_one_value_may_both_happen_and_no_third() {
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        calls.extend([(write(1), None), read(1), (write(0), Some(Read::Done)), read(0)]);
+    }
+    let events = sequence(calls.clone());
+    assert!(matches!(search(&Register, &events, 1000), Search::Linearizable(_)));
+    calls.push(read(1));
+    assert!(matches!(search(&Register, &sequence(calls), 1000), Search::Not(_)));
+}
+
+#[test]
+fn which_of_two_lost_writes_happened_is_remembered() {
+    // Both give the first 1; only the plain write can give the second.
+    let swap = Access::Cas(Value::Int(0), Value::Int(1));
+    let calls = [
+        (write(0), Some(Read::Done)),
+        (write(1), None),
+        (swap, None),
+        read(1),
+        (write(5), Some(Read::Done)),
+        read(1),
+    ];
+    assert!(matches!(search(&Register, &sequence(calls), 1000), Search::Linearizable(_)));
 }
