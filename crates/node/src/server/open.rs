@@ -12,7 +12,7 @@ use strongroom_model::{Cluster, Region};
 use strongroom_net::{CertStore, TlsPaths};
 use strongroom_raft::{FatalReason, RaftConfig, RaftNode};
 use strongroom_storage::{
-    CeremonyBacklog, DataDir, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
+    AfterSync, CeremonyBacklog, DataDir, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -33,6 +33,7 @@ use crate::{
     proposer::{Confirmer, Proposer},
     read_index::ReadIndex,
     reports::Reports,
+    samples::Samples,
 };
 
 /// A node's parts, put together.
@@ -80,8 +81,11 @@ fn raft_config(config: &Config, data: &DataDir) -> RaftConfig {
 }
 
 /// Opens log and state.
-fn databases(data: &DataDir) -> Result<(RaftLog, StateDb), StorageError> {
-    let log = RaftLog::open(data, LogOptions::default(), fatal::hook())?;
+fn databases(data: &DataDir, metrics: &Metrics) -> Result<(RaftLog, StateDb), StorageError> {
+    let synced = metrics.log_sync_seconds.clone();
+    let after_sync: AfterSync = Arc::new(move |took| synced.observe(took.as_secs_f64()));
+    let options = LogOptions { after_sync: Some(after_sync), ..LogOptions::default() };
+    let log = RaftLog::open(data, options, fatal::hook())?;
     let state = StateDb::open(data, StateOptions::default(), fatal::hook())?;
     state.check_against(&log)?;
     Ok((log, state))
@@ -119,8 +123,10 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
     let boot = data.next_boot(random_u64())?;
     let disk = Arc::new(Disk::new(&config.data_dir, config.limits.disk_reserve_bytes)?);
     let backlog = CeremonyBacklog::open(&data)?;
-    let opening = Arc::clone(&data);
-    let (log, state) = tokio::task::spawn_blocking(move || databases(&opening)).await??;
+    let metrics = Arc::new(Metrics::new(crate::VERSION));
+    let (opening, measured) = (Arc::clone(&data), Arc::clone(&metrics));
+    let opened = tokio::task::spawn_blocking(move || databases(&opening, &measured));
+    let (log, state) = opened.await??;
 
     let lifecycle = Arc::new(Lifecycle::default());
     if check_identity(&config, &state)? {
@@ -134,13 +140,16 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         state: state.clone(),
         lifecycle: Arc::clone(&lifecycle),
         rows: Arc::default(),
+        keys_by_state: Arc::default(),
         outcomes: Arc::clone(&outcomes),
         hash_points: Arc::default(),
         verification: Arc::default(),
         audit_size: audit_size.clone(),
+        metrics: Arc::clone(&metrics),
     });
-    let (rows, hash_points, verification) = (
+    let (rows, keys_by_state, hash_points, verification) = (
         Arc::clone(&observer.rows),
+        Arc::clone(&observer.keys_by_state),
         Arc::clone(&observer.hash_points),
         Arc::clone(&observer.verification),
     );
@@ -169,6 +178,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         Arc::clone(&lifecycle),
         Arc::clone(&verification),
         Arc::clone(&reports),
+        Arc::clone(&metrics),
     ));
     let proposer = Arc::new(Proposer::new(
         config.node.id,
@@ -176,6 +186,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         peers.clone(),
         Arc::clone(&admission),
         outcomes,
+        Arc::clone(&metrics),
     ));
     let reads = shared_reads(config.node.id, &raft, &admission);
     let authority = Arc::new(KeyringAuthority(Arc::clone(&lifecycle)));
@@ -200,7 +211,9 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         ceremony: Arc::new(Ceremony::new(backlog)),
         hash_points,
         verification,
-        metrics: Arc::new(Metrics::new(crate::VERSION)),
+        metrics,
+        samples: Samples::default(),
+        keys_by_state,
         disk,
         denials: DenialLimits::default(),
         unseal_recorded: AtomicU64::new(0),
