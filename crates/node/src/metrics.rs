@@ -79,7 +79,6 @@ fn count(counter: &IntCounter, number: u64) {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "a list")]
     pub(crate) fn new(version: &str) -> Self {
         let register = Register::default();
         #[cfg(target_os = "linux")]

@@ -99,7 +99,6 @@ pub(crate) async fn run(
             queue.settled();
             continue;
         };
-        #[expect(clippy::cast_precision_loss, reason = "at most BATCH_TRANSACTIONS_MAX")]
         batch_attempts.observe(waiting.len() as f64);
         let wanted = || {
             let now = Instant::now();

@@ -18,8 +18,7 @@ fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// Milliseconds as seconds.
-#[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
+/// Milliseconds as seconds; exact for 285,000 years.
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }

@@ -81,14 +81,17 @@ fn raft_config(config: &Config, data: &DataDir) -> RaftConfig {
 }
 
 /// Opens log and state.
-fn databases(data: &DataDir, metrics: &Metrics) -> Result<(RaftLog, StateDb), StorageError> {
+async fn databases(data: Arc<DataDir>, metrics: &Metrics) -> anyhow::Result<(RaftLog, StateDb)> {
     let synced = metrics.log_sync_seconds.clone();
     let after_sync: AfterSync = Arc::new(move |took| synced.observe(took.as_secs_f64()));
     let options = LogOptions { after_sync: Some(after_sync), ..LogOptions::default() };
-    let log = RaftLog::open(data, options, fatal::hook())?;
-    let state = StateDb::open(data, StateOptions::default(), fatal::hook())?;
-    state.check_against(&log)?;
-    Ok((log, state))
+    let open = move || {
+        let log = RaftLog::open(&data, options, fatal::hook())?;
+        let state = StateDb::open(&data, StateOptions::default(), fatal::hook())?;
+        state.check_against(&log)?;
+        Ok::<_, StorageError>((log, state))
+    };
+    Ok(tokio::task::spawn_blocking(open).await??)
 }
 
 /// A node whose configuration names another account or region than the cluster
@@ -124,16 +127,13 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
     let disk = Arc::new(Disk::new(&config.data_dir, config.limits.disk_reserve_bytes)?);
     let backlog = CeremonyBacklog::open(&data)?;
     let metrics = Arc::new(Metrics::new(crate::VERSION));
-    let (opening, measured) = (Arc::clone(&data), Arc::clone(&metrics));
-    let opened = tokio::task::spawn_blocking(move || databases(&opening, &measured));
-    let (log, state) = opened.await??;
+    let (log, state) = databases(Arc::clone(&data), &metrics).await?;
 
     let lifecycle = Arc::new(Lifecycle::default());
     if check_identity(&config, &state)? {
         lifecycle.formed();
     }
-    let audit_size = strongroom_state::audit_size(&state.latest())?;
-    let audit_size = watch::Sender::new(audit_size);
+    let audit_size = watch::Sender::new(strongroom_state::audit_size(&state.latest())?);
     let outcomes = Arc::new(Outcomes::new(config.node.id, boot));
     let observer = Arc::new(Observer {
         data: Arc::clone(&data),
