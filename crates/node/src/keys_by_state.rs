@@ -118,7 +118,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         };
         core.keys_by_state.forget();
         match ended {
-            None | Some(Ended::Stale) => {}
+            None | Some(Ended::Stale) => tokio::time::sleep(PAUSE_MIN).await,
             Some(Ended::TooMany) => {
                 tracing::info!(keys_max = limits::KEYS_COUNTED_MAX, "keys are too many to count");
                 let _ = phases.wait_for(|phase| *phase != Phase::Unsealed).await;

@@ -1,7 +1,7 @@
 //! The monitor listener: `/metrics`, `/livez`, `/readyz`, `/status`.
 //!
 //! Plain HTTP for probes and scrapers; answers in every state of the node and
-//! says nothing of keys, principals or tokens.
+//! names no key, principal or token.
 
 use std::{sync::Arc, time::Duration};
 

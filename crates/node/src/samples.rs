@@ -95,20 +95,22 @@ pub(crate) async fn watch(core: Arc<Core>) {
 /// Bytes of all files below `directory`. What goes while it looks counts as
 /// gone.
 fn file_bytes(directory: &Path) -> io::Result<u64> {
-    let gone_is_none = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(None),
-        _ => Err(error),
-    };
-    let Some(entries) = std::fs::read_dir(directory).map(Some).or_else(gone_is_none)? else {
-        return Ok(0);
-    };
+    let Some(entries) = unless_gone(std::fs::read_dir(directory))? else { return Ok(0) };
     let mut sum = 0;
     for entry in entries {
         let entry = entry?;
-        let Some(metadata) = entry.metadata().map(Some).or_else(gone_is_none)? else { continue };
+        let Some(metadata) = unless_gone(entry.metadata())? else { continue };
         sum += if metadata.is_dir() { file_bytes(&entry.path())? } else { metadata.len() };
     }
     Ok(sum)
+}
+
+fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

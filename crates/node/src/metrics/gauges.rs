@@ -143,7 +143,7 @@ impl Gauges {
             ),
             follower_ack_age: r.seconds_by(
                 "strongroom_raft_follower_ack_age_seconds",
-                "On the leader: time since a member acknowledged anything; -1: never to this leader",
+                "On the leader: time since a member acknowledged anything; -1: not yet",
                 &["node_id"],
             ),
             log_unsynced_age: r.seconds(

@@ -103,7 +103,7 @@ fn names_say_their_unit_and_kind() {
 
 #[test]
 fn every_bound_stands_in_the_documents_and_no_other() {
-    let begin = TABLE.find("| `bound` |").expect("the table's head");
+    let begin = TABLE.find("| `bound` | what").expect("the table's head");
     let lines = TABLE[begin..].lines().skip(2).take_while(|line| line.starts_with('|'));
     let cells = lines.filter_map(|line| line.split('|').nth(1));
     let documented: BTreeSet<&str> =

@@ -112,6 +112,15 @@ fn check_identity(config: &Config, state: &StateDb) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Where the node stands by its own state: sealed, if its cluster is formed.
+fn lifecycle(config: &Config, state: &StateDb) -> anyhow::Result<Arc<Lifecycle>> {
+    let lifecycle = Lifecycle::default();
+    if check_identity(config, state)? {
+        lifecycle.formed();
+    }
+    Ok(Arc::new(lifecycle))
+}
+
 /// Starts the shared reads.
 fn shared_reads(node: NodeId, raft: &RaftNode, admission: &Arc<Admission>) -> ReadIndex {
     let admission = Arc::clone(admission);
@@ -129,10 +138,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
     let metrics = Arc::new(Metrics::new(crate::VERSION));
     let (log, state) = databases(Arc::clone(&data), &metrics).await?;
 
-    let lifecycle = Arc::new(Lifecycle::default());
-    if check_identity(&config, &state)? {
-        lifecycle.formed();
-    }
+    let lifecycle = lifecycle(&config, &state)?;
     let audit_size = watch::Sender::new(strongroom_state::audit_size(&state.latest())?);
     let outcomes = Arc::new(Outcomes::new(config.node.id, boot));
     let observer = Arc::new(Observer {

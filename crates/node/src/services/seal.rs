@@ -18,6 +18,7 @@ use crate::{
     core::Core,
     errors, init,
     lifecycle::{Phase, Secrets},
+    metrics::Bound,
     unseal,
 };
 
