@@ -155,6 +155,9 @@ pub const DENIALS_PER_SECOND: u32 = 50;
 pub const DENIALS_BURST: u32 = 200;
 /// Principals whose denials are counted at a time on one node.
 pub const DENIAL_PRINCIPALS_MAX: usize = 16_384;
+/// Keys that an unsealed node counts by state, for metrics: their states take at
+/// most 20 MiB of its memory. Beyond, there is no count.
+pub const KEYS_COUNTED_MAX: usize = 1_000_000;
 /// Opened rows in a node's cache.
 pub const ROW_CACHE_ROWS_MAX: usize = 65_536;
 

@@ -19,7 +19,11 @@ use strongroom_raft::{ProposeError, RaftNode};
 use strongroom_storage::StateDb;
 
 use crate::{
-    clock::StampClock, denials::RateLimit, lifecycle::Lifecycle, reports::Reports,
+    clock::StampClock,
+    denials::RateLimit,
+    lifecycle::Lifecycle,
+    metrics::{Bound, Metrics},
+    reports::Reports,
     verify::Verification,
 };
 
@@ -68,6 +72,7 @@ pub(crate) struct Admission {
     lifecycle: Arc<Lifecycle>,
     verification: Arc<Verification>,
     reports: Arc<Reports>,
+    metrics: Arc<Metrics>,
     stamps: StampClock,
     /// Batches and hash points that come without a MAC.
     unproven: RateLimit,
@@ -82,6 +87,7 @@ impl Admission {
         lifecycle: Arc<Lifecycle>,
         verification: Arc<Verification>,
         reports: Arc<Reports>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             raft,
@@ -89,6 +95,7 @@ impl Admission {
             lifecycle,
             verification,
             reports,
+            metrics,
             stamps: StampClock::default(),
             unproven: RateLimit::new(UNPROVEN_PER_SECOND, Instant::now()),
         }
@@ -114,7 +121,7 @@ impl Admission {
 
     /// Appends a hash point.
     pub(crate) async fn hash_point(&self, node: NodeId, nonce: u64) -> Admitted {
-        if !self.unproven.take(Instant::now()) {
+        if !self.may_be_unproven() {
             return Admitted::NoQuorum;
         }
         let point = store::HashPoint { node_id: node.value(), nonce };
@@ -146,7 +153,7 @@ impl Admission {
                 tracing::debug!(%from, "refused a batch without a MAC: this leader is unsealed");
                 Err(Admitted::Refused)
             }
-            (None, None) if !self.unproven.take(Instant::now()) => Err(Admitted::NoQuorum),
+            (None, None) if !self.may_be_unproven() => Err(Admitted::NoQuorum),
             (None, None) => match ceremony::check(batch, &self.state.latest()) {
                 Ok(_) => Ok(()),
                 Err(problem) => {
@@ -155,6 +162,15 @@ impl Admission {
                 }
             },
         }
+    }
+
+    /// Takes one of what may come without a MAC.
+    fn may_be_unproven(&self) -> bool {
+        let within = self.unproven.take(Instant::now());
+        if !within {
+            self.metrics.hit(Bound::UnprovenEntries);
+        }
+        within
     }
 
     async fn propose(&self, body: store::command::Body, mac: Vec<u8>) -> Admitted {
@@ -167,7 +183,10 @@ impl Admission {
         let body = Some(body);
         let command = store::Command { format: COMMAND_FORMAT, stamp_ms: stamp.0, body, mac };
         match self.raft.propose(Bytes::from(command.encode_to_vec())).await {
-            Ok(proposed) => Admitted::Applied { index: proposed.index, outcome: proposed.outcome },
+            Ok(proposed) => {
+                self.metrics.commit_seconds.observe(proposed.commit.as_secs_f64());
+                Admitted::Applied { index: proposed.index, outcome: proposed.outcome }
+            }
             Err(ProposeError::NotLeader { leader }) => Admitted::NotLeader { leader },
             Err(ProposeError::NoQuorum) => Admitted::NoQuorum,
             Err(ProposeError::TooLarge { .. }) => Admitted::Refused,

@@ -28,6 +28,7 @@ use crate::{
     errors,
     ledger::{Attempt, Settled},
     lifecycle::Secrets,
+    metrics::Bound,
     record::{self, KeyringSealer},
     rows::RowView,
 };
@@ -168,6 +169,7 @@ pub(crate) async fn commit<R: Send>(
             }
         }
     }
+    core.metrics.hit(Bound::Decisions);
     Err(errors::contention())
 }
 
@@ -178,9 +180,11 @@ fn require_room(core: &Core) -> Result<(), Status> {
     let own = core.disk.is_low();
     let members = core.config.cluster.members.len();
     if own {
+        core.metrics.hit(Bound::DiskReserve);
         return Err(errors::disk_reserve(core.disk.free_bytes()));
     }
     if core.reports.disks_threaten_quorum(members, own) {
+        core.metrics.hit(Bound::DiskReserve);
         return Err(errors::disk_reserve_of_others());
     }
     Ok(())
@@ -199,7 +203,7 @@ pub(crate) async fn look<R: Send>(
     key: Option<&KeyReference>,
     view: impl Fn(&Basis<'_>, &Authenticated) -> Viewed<R> + Send + Sync,
 ) -> Result<R, Status> {
-    core.metrics.metadata_reads.with_label_values(&[operation.name()]).inc();
+    core.metrics.metadata_read(operation);
     let stamp = confirm(core, caller).await?;
     let denied = {
         let ground = Ground::new(core, stamp)?;
@@ -251,7 +255,7 @@ fn round<R>(
     };
     let principal = authenticated.principal_id();
     if !ground.core.denials.may_be_denied(principal, Instant::now()) {
-        ground.core.metrics.denials_limited.inc();
+        ground.core.metrics.hit(Bound::Denials);
         return Err(errors::denials_limit());
     }
     match decide(&basis, &authenticated, &mut OsEntropy) {

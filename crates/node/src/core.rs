@@ -22,6 +22,7 @@ use crate::{
     disk::Disk,
     fatal::Fatal,
     hash_points::HashPoints,
+    keys_by_state::KeysByState,
     ledger::{Ledger, Sequences},
     lifecycle::Lifecycle,
     metrics::Metrics,
@@ -29,6 +30,7 @@ use crate::{
     read_index::ReadIndex,
     reports::Reports,
     rows::RowCache,
+    samples::Samples,
     verify::Verification,
 };
 
@@ -89,8 +91,12 @@ pub(crate) struct Core {
     /// Bound on denials by principal.
     pub(crate) denials: DenialLimits,
 
-    /// Counters and gauges.
+    /// What happened, and what is so, for whoever watches.
     pub(crate) metrics: Arc<Metrics>,
+    /// What is looked at now and then, for metrics.
+    pub(crate) samples: Samples,
+    /// Keys by state, for metrics.
+    pub(crate) keys_by_state: Arc<KeysByState>,
     /// Records in the audit log, as applied here.
     pub(crate) audit_size: watch::Sender<u64>,
     /// Searches of the audit log at a time.

@@ -13,7 +13,10 @@ mod batch;
 mod queue;
 mod run;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use strongroom_base::LogIndex;
 use strongroom_format::store;
@@ -64,10 +67,10 @@ pub(crate) struct LedgerStats {
     pub(crate) queued: usize,
     /// Their bytes.
     pub(crate) queued_bytes: usize,
-    /// Batches resolved so far.
-    pub(crate) batches: u64,
-    /// Attempts resolved so far.
-    pub(crate) attempts: u64,
+    /// Age of the oldest attempt without a verdict, waiting or under way.
+    pub(crate) oldest: Duration,
+    /// Attempts refused because too many waited.
+    pub(crate) refused: u64,
 }
 
 /// Handle of a node's ledger.

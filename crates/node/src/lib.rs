@@ -16,7 +16,7 @@
 //! | `recall` | whether this node's directory was put back to an older copy |
 //! | `read_index`, `reports`, `clock`, `leadership`, `peers`, `peer_service` | the other members |
 //! | `services`, `layers`, `caller`, `errors`, `denials` | the public interface |
-//! | `monitor`, `metrics`, `status`, `disk`, `logging` | watching |
+//! | `monitor`, `metrics`, `samples`, `keys_by_state`, `status`, `disk`, `logging` | watching |
 //! | `fatal` | the end of a process that must not go on |
 
 #![allow(
@@ -39,6 +39,7 @@ mod fatal;
 mod form;
 mod hash_points;
 mod init;
+mod keys_by_state;
 mod layers;
 mod leadership;
 mod ledger;
@@ -57,6 +58,7 @@ mod record;
 mod reports;
 mod rewrite;
 mod rows;
+mod samples;
 mod server;
 mod services;
 mod status;

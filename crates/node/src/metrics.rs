@@ -1,181 +1,117 @@
-//! Metrics (crate prometheus). Labels come from fixed lists only.
+//! What `/metrics` says (crate prometheus). `docs/metrics.md` is its table, and
+//! a test holds the one against the other.
+//!
+//! What happens is counted where it happens; what is so is read when metrics
+//! are asked for ([`Metrics::text`]), from memory alone: a disk that hangs or a
+//! node that is sealed keeps nobody from reading them. Labels come from fixed
+//! lists and from the membership; none tells of a caller, a key or a token.
+
+mod bound;
+mod elections;
+mod fill;
+mod gauges;
+mod names;
+mod register;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
-};
+use parking_lot::Mutex;
+use prometheus::{Encoder as _, Histogram, HistogramVec, IntCounter, IntCounterVec, TextEncoder};
+use strongroom_audit::{Operation, Reason};
 use tonic::Code;
 
-/// Operations that are labels of metrics: the methods of `strongroom.v1`.
-pub(crate) const OPERATIONS: &[&str] = &[
-    "CreateKey",
-    "DescribeKey",
-    "ListKeys",
-    "EnableKey",
-    "DisableKey",
-    "GenerateDataKey",
-    "GenerateDataKeyWithoutPlaintext",
-    "GenerateDataKeys",
-    "Encrypt",
-    "Decrypt",
-    "DecryptBatch",
-    "ReEncrypt",
-    "GenerateRandom",
-    "Init",
-    "SubmitShare",
-    "ResetUnseal",
-    "SealNode",
-    "SealStatus",
-    "ListMembers",
-    "NodeStatus",
-    "RotateBarrier",
-    "DropEpoch",
-    "ListEpochs",
-    "TransferLeader",
-    "TakeSnapshot",
-    "ListEvents",
-    "TailEvents",
-    "CreateToken",
-    "ListTokens",
-    "RevokeToken",
-    "AttachRole",
-    "DetachRole",
-    "WhoAmI",
-    "Check",
-    "Watch",
-    "List",
-    "ServerReflectionInfo",
-];
+pub(crate) use self::{
+    bound::Bound, elections::watch as watch_elections, fill::fill, names::operation_of,
+};
 
-/// Upper bounds of latency buckets, seconds: 0.1 ms to 10 s.
-const BUCKETS: &[f64] = &[
+use self::{
+    gauges::Gauges,
+    names::{SHARE_REASONS, code_name},
+    register::Register,
+};
+
+/// Upper bounds of buckets of times, in seconds: 0.1 ms to 10 s.
+const SECONDS: &[f64] = &[
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
     10.0,
 ];
 
+/// Upper bounds of buckets of attempts in a batch, up to the most there may be.
+const ATTEMPTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
 /// The metrics of a node.
 pub(crate) struct Metrics {
-    registry: Registry,
+    register: Register,
     calls: IntCounterVec,
     call_seconds: HistogramVec,
+    bound_hits: IntCounterVec,
+    metadata_reads: IntCounterVec,
+    shares_refused: IntCounterVec,
+    proposed_seconds: HistogramVec,
     /// Attempts that were decided again because they were superseded.
     pub(crate) superseded: IntCounter,
     /// Calls refused for want of a valid token; never committed one by one.
     pub(crate) unauthenticated: IntCounter,
-    /// Calls refused because their principal was denied too often.
-    pub(crate) denials_limited: IntCounter,
-    /// Reads of metadata, by operation.
-    pub(crate) metadata_reads: IntCounterVec,
-    /// Shares refused, by reason.
-    pub(crate) shares_refused: IntCounterVec,
-    /// Numbers that are read when metrics are asked for.
-    pub(crate) gauges: Gauges,
+    /// Attempts of each batch of the ledger.
+    pub(crate) batch_attempts: Histogram,
+    /// From a batch that this node proposes as leader until it is committed.
+    pub(crate) commit_seconds: Histogram,
+    /// From there until it is applied here.
+    pub(crate) apply_seconds: Histogram,
+    /// Synced writes of the Raft log.
+    pub(crate) log_sync_seconds: Histogram,
+    /// Terms that came since the start.
+    term_changes: IntCounter,
+    /// Leaders that came since the start, other than the one before.
+    leader_changes: IntCounter,
+    /// Read when metrics are asked for, by one reader at a time.
+    gauges: Mutex<Gauges>,
 }
 
-/// Gauges that [`crate::monitor`] fills in before each scrape.
-pub(crate) struct Gauges {
-    /// 0 uninitialised, 1 sealed, 2 verifying, 3 unsealed.
-    pub(crate) seal_state: IntGauge,
-    /// Shares given so far.
-    pub(crate) share_progress: IntGauge,
-    /// Raft: 1 in the label of the present role.
-    pub(crate) raft_role: IntGaugeVec,
-    /// Raft term.
-    pub(crate) raft_term: IntGauge,
-    /// Raft log indexes: last, committed, applied, snapshot.
-    pub(crate) raft_index: IntGaugeVec,
-    /// Milliseconds since a quorum last acknowledged this leader; -1: no leader.
-    pub(crate) quorum_ack_ms: IntGauge,
-    /// Entries that a follower lags, by node id of the configured members.
-    pub(crate) follower_lag: IntGaugeVec,
-    /// Attempts that wait in the ledger.
-    pub(crate) ledger_queue: IntGauge,
-    /// Their bytes.
-    pub(crate) ledger_queue_bytes: IntGauge,
-    /// Times that a batch was sent again.
-    pub(crate) batch_resends: IntGauge,
-    /// Look-ups of opened rows, by result.
-    pub(crate) row_cache: IntGaugeVec,
-    /// Batches that the ledger resolved.
-    pub(crate) ledger_batches: IntGauge,
-    /// Attempts that the ledger resolved.
-    pub(crate) ledger_attempts: IntGauge,
-    /// Records in the audit log.
-    pub(crate) audit_size: IntGauge,
-    /// Free bytes of the data disk.
-    pub(crate) disk_free_bytes: IntGauge,
-    /// 1 while uses are refused for want of disk.
-    pub(crate) disk_low: IntGauge,
-    /// End of validity of the node's certificate, Unix seconds.
-    pub(crate) certificate_not_after_seconds: IntGauge,
-    /// This node's clock less the median of the members', milliseconds.
-    pub(crate) clock_offset_ms: IntGauge,
-    /// Calls under way.
-    pub(crate) calls_in_flight: IntGauge,
-    /// Bytes of request bodies held.
-    pub(crate) request_bytes: IntGauge,
-    /// Connections open, by listener.
-    pub(crate) connections: IntGaugeVec,
-    /// Connections refused over the bound, by listener.
-    pub(crate) connections_refused: IntGaugeVec,
-    /// Milliseconds of the last sync of the Raft log.
-    pub(crate) log_sync_ms: IntGauge,
-    /// Bytes in the arena of secrets.
-    pub(crate) secret_bytes: IntGauge,
-    /// 1 where the arena of secrets is locked in memory.
-    pub(crate) secret_memory_locked: IntGauge,
-    /// 1 where the whole state was checked and compared with a quorum.
-    pub(crate) state_verified: IntGauge,
+/// Sets a counter to a number that is counted elsewhere.
+fn count(counter: &IntCounter, number: u64) {
+    counter.reset();
+    counter.inc_by(number);
 }
 
 impl Metrics {
     /// Registers everything.
-    ///
-    /// # Panics
-    ///
-    /// Never: names are constants, and each is registered once.
     #[must_use]
     pub(crate) fn new(version: &str) -> Self {
-        let registry = Registry::new();
-        let register = Register(&registry);
-        let call_seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "strongroom_call_duration_seconds",
-                "Time from a call's headers to its answer, by operation",
-            )
-            .buckets(BUCKETS.to_vec()),
-            &["operation"],
-        )
-        .expect("constant and valid");
-        registry.register(Box::new(call_seconds.clone())).expect("registered once");
-        register
-            .gauges("strongroom_build_info", "1; the version is the label", &["version"])
-            .with_label_values(&[version])
-            .set(1);
+        let register = Register::default();
         #[cfg(target_os = "linux")]
-        registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
-            .expect("registered once");
-        Self {
+        register.process();
+        register
+            .gauges(
+                "strongroom_build_info",
+                "1; the labels say which program",
+                &["version", "arch", "os", "profile"],
+            )
+            .with_label_values(&[
+                version,
+                std::env::consts::ARCH,
+                std::env::consts::OS,
+                if cfg!(debug_assertions) { "debug" } else { "release" },
+            ])
+            .set(1);
+        let metrics = Self {
             calls: register.counters(
                 "strongroom_calls_total",
                 "Calls answered, by operation and gRPC code",
                 &["operation", "code"],
             ),
-            call_seconds,
-            superseded: register.counter(
-                "strongroom_attempts_superseded_total",
-                "Attempts decided again because what they rest on had changed",
+            call_seconds: register.histograms(
+                "strongroom_call_duration_seconds",
+                "Time from a call's headers to its answer, by operation",
+                &["operation"],
+                SECONDS,
             ),
-            unauthenticated: register.counter(
-                "strongroom_unauthenticated_total",
-                "Calls refused for want of a valid token",
-            ),
-            denials_limited: register.counter(
-                "strongroom_denials_limited_total",
-                "Calls refused because their principal was denied too often",
+            bound_hits: register.counters(
+                "strongroom_bound_hits_total",
+                "Times that a bound of this node was hit, by bound",
+                &["bound"],
             ),
             metadata_reads: register.counters(
                 "strongroom_metadata_reads_total",
@@ -187,9 +123,59 @@ impl Metrics {
                 "Shares refused, by reason",
                 &["reason"],
             ),
-            gauges: Gauges::new(&register),
-            registry,
+            proposed_seconds: register.histograms(
+                "strongroom_batch_propose_duration_seconds",
+                "Time from the first sending of a batch to the leader until its end, by outcome",
+                &["outcome"],
+                SECONDS,
+            ),
+            superseded: register.counter(
+                "strongroom_attempts_superseded_total",
+                "Attempts decided again because what they rest on had changed",
+            ),
+            unauthenticated: register.counter(
+                "strongroom_unauthenticated_total",
+                "Calls refused for want of a valid token",
+            ),
+            batch_attempts: register.histogram(
+                "strongroom_ledger_batch_attempts",
+                "Attempts in each batch of the ledger",
+                ATTEMPTS,
+            ),
+            commit_seconds: register.histogram(
+                "strongroom_raft_commit_duration_seconds",
+                "On the leader: time from the proposal of an entry until a quorum had it",
+                SECONDS,
+            ),
+            apply_seconds: register.histogram(
+                "strongroom_raft_apply_duration_seconds",
+                "Time from committed entries until they were applied here",
+                SECONDS,
+            ),
+            log_sync_seconds: register.histogram(
+                "strongroom_raft_log_sync_duration_seconds",
+                "Synced writes of this node's Raft log",
+                SECONDS,
+            ),
+            term_changes: register.counter(
+                "strongroom_raft_term_changes_total",
+                "Raft terms begun since the start of this node, as far as it saw them",
+            ),
+            leader_changes: register.counter(
+                "strongroom_raft_leader_changes_total",
+                "Times since the start of this node that it saw another leader than before",
+            ),
+            gauges: Mutex::new(Gauges::new(&register)),
+            register,
+        };
+        // A series that begins with its first refusal shows no rise of it.
+        for bound in Bound::ALL {
+            metrics.bound_hits.with_label_values(&[bound.name()]);
         }
+        for reason in SHARE_REASONS {
+            metrics.shares_refused.with_label_values(&[reason.text()]);
+        }
+        metrics
     }
 
     /// Counts a call.
@@ -198,140 +184,49 @@ impl Metrics {
         self.call_seconds.with_label_values(&[operation]).observe(elapsed.as_secs_f64());
     }
 
-    /// The text form (Prometheus exposition format 0.0.4).
+    /// Counts a hit of a bound.
+    pub(crate) fn hit(&self, bound: Bound) {
+        self.bound_hits.with_label_values(&[bound.name()]).inc();
+    }
+
+    /// Sets the hits of a bound that are counted elsewhere.
+    fn set_hits(&self, bound: Bound, hits: u64) {
+        count(&self.bound_hits.with_label_values(&[bound.name()]), hits);
+    }
+
+    /// Counts a read of metadata.
+    pub(crate) fn metadata_read(&self, operation: Operation) {
+        self.metadata_reads.with_label_values(&[operation.name()]).inc();
+    }
+
+    /// Counts a share that was refused.
+    pub(crate) fn share_refused(&self, reason: Reason) {
+        self.shares_refused.with_label_values(&[reason.text()]).inc();
+    }
+
+    /// Counts a batch whose end is known: a word for it.
+    pub(crate) fn proposed(&self, outcome: &'static str, elapsed: Duration) {
+        self.proposed_seconds.with_label_values(&[outcome]).observe(elapsed.as_secs_f64());
+    }
+
+    /// The text form (Prometheus exposition format 0.0.4), after `fill` has
+    /// filled in what is only read.
     ///
     /// # Errors
     ///
     /// What the encoder reports.
-    pub(crate) fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+    pub(crate) fn text(
+        &self,
+        fill: impl FnOnce(&Self, &Gauges),
+    ) -> Result<Vec<u8>, prometheus::Error> {
+        // Members that left must not be gone and there again within one reading.
+        let families = {
+            let gauges = self.gauges.lock();
+            fill(self, &gauges);
+            self.register.gather()
+        };
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
-    }
-}
-
-struct Register<'a>(&'a Registry);
-
-impl Register<'_> {
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        let counter = IntCounter::new(name, help).expect("constant and valid");
-        self.0.register(Box::new(counter.clone())).expect("registered once");
-        counter
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        let counters =
-            IntCounterVec::new(Opts::new(name, help), labels).expect("constant and valid");
-        self.0.register(Box::new(counters.clone())).expect("registered once");
-        counters
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        let gauge = IntGauge::new(name, help).expect("constant and valid");
-        self.0.register(Box::new(gauge.clone())).expect("registered once");
-        gauge
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("constant and valid");
-        self.0.register(Box::new(gauges.clone())).expect("registered once");
-        gauges
-    }
-}
-
-impl Gauges {
-    fn new(r: &Register<'_>) -> Self {
-        Self {
-            seal_state: r.gauge(
-                "strongroom_seal_state",
-                "0 uninitialised, 1 sealed, 2 verifying, 3 unsealed",
-            ),
-            share_progress: r.gauge("strongroom_share_progress", "Shares given so far"),
-            raft_role: r.gauges("strongroom_raft_role", "1 for the present role", &["role"]),
-            raft_term: r.gauge("strongroom_raft_term", "Raft term"),
-            raft_index: r.gauges("strongroom_raft_log_index", "Raft log indexes", &["kind"]),
-            quorum_ack_ms: r.gauge(
-                "strongroom_raft_quorum_ack_ms",
-                "Milliseconds since a quorum acknowledged this leader; -1 on others",
-            ),
-            follower_lag: r.gauges(
-                "strongroom_raft_follower_lag_entries",
-                "Entries that a follower lags behind this leader",
-                &["node_id"],
-            ),
-            ledger_queue: r.gauge("strongroom_ledger_queue", "Attempts that wait in the ledger"),
-            ledger_queue_bytes: r.gauge(
-                "strongroom_ledger_queue_bytes",
-                "Bytes of attempts that wait in the ledger",
-            ),
-            batch_resends: r
-                .gauge("strongroom_batch_resends", "Times that a batch was sent to a leader again"),
-            row_cache: r.gauges(
-                "strongroom_row_cache_lookups",
-                "Look-ups of opened rows, by result",
-                &["result"],
-            ),
-            ledger_batches: r
-                .gauge("strongroom_ledger_batches", "Batches that the ledger resolved"),
-            ledger_attempts: r
-                .gauge("strongroom_ledger_attempts", "Attempts that the ledger resolved"),
-            audit_size: r.gauge("strongroom_audit_records", "Records in the audit log"),
-            disk_free_bytes: r.gauge("strongroom_disk_free_bytes", "Free bytes of the data disk"),
-            disk_low: r.gauge("strongroom_disk_low", "1 while the disk is below its reserve"),
-            certificate_not_after_seconds: r.gauge(
-                "strongroom_certificate_not_after_seconds",
-                "End of validity of the node's certificate, Unix time",
-            ),
-            clock_offset_ms: r.gauge(
-                "strongroom_clock_offset_ms",
-                "This node's wall clock less the median of the members'",
-            ),
-            calls_in_flight: r.gauge("strongroom_calls_in_flight", "Calls under way"),
-            request_bytes: r.gauge("strongroom_request_bytes", "Bytes of request bodies held"),
-            connections: r.gauges(
-                "strongroom_connections",
-                "Connections open, by listener",
-                &["listener"],
-            ),
-            connections_refused: r.gauges(
-                "strongroom_connections_refused",
-                "Connections refused over the bound, by listener",
-                &["listener"],
-            ),
-            log_sync_ms: r
-                .gauge("strongroom_log_sync_ms", "Milliseconds of the last sync of the Raft log"),
-            secret_bytes: r.gauge("strongroom_secret_bytes", "Bytes in the arena of secrets"),
-            secret_memory_locked: r.gauge(
-                "strongroom_secret_memory_locked",
-                "1 where the arena of secrets is locked in memory",
-            ),
-            state_verified: r.gauge(
-                "strongroom_state_verified",
-                "1 where the whole state was checked and compared with a quorum",
-            ),
-        }
-    }
-}
-
-/// The name of a code as the gRPC specification writes it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

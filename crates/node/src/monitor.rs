@@ -1,7 +1,7 @@
 //! The monitor listener: `/metrics`, `/livez`, `/readyz`, `/status`.
 //!
 //! Plain HTTP for probes and scrapers; answers in every state of the node and
-//! says nothing of keys, principals or tokens.
+//! names no key, principal or token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use axum::{
 use serde_json::{Value, json};
 use strongroom_raft::RaftRole;
 
-use crate::{clock, lifecycle::Phase, server::Running, status, unseal};
+use crate::{lifecycle::Phase, metrics, server::Running, status, unseal};
 
 /// A node that has had no contact with a quorum for this long is not ready.
 const QUORUM_SILENCE: Duration = Duration::from_secs(5);
@@ -26,16 +26,15 @@ const HEALTH_SILENCE: Duration = Duration::from_secs(2);
 /// The routes.
 pub(crate) fn router(node: Arc<Running>) -> Router {
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(exposition))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/status", get(state))
         .with_state(node)
 }
 
-async fn metrics(State(node): State<Arc<Running>>) -> Response {
-    fill(&node);
-    match node.core.metrics.text() {
+async fn exposition(State(node): State<Arc<Running>>) -> Response {
+    match node.core.metrics.text(|metrics, gauges| metrics::fill(&node, metrics, gauges)) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),
         Err(error) => {
@@ -46,17 +45,23 @@ async fn metrics(State(node): State<Arc<Running>>) -> Response {
 }
 
 async fn ready(State(node): State<Arc<Running>>) -> Response {
-    let reason = why_not_ready(&node, QUORUM_SILENCE);
+    let reason = why_not_ready(&node);
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": reason.is_none(), "reason": reason }))).into_response()
 }
 
-/// Whether callers should come here, as gRPC health tells them.
-pub(crate) fn serves(node: &Running) -> bool {
-    why_not_ready(node, HEALTH_SILENCE).is_none()
+/// Why this node should get no calls; `None`: it should.
+#[must_use]
+pub(crate) fn why_not_ready(node: &Running) -> Option<&'static str> {
+    unfit_after(node, QUORUM_SILENCE)
 }
 
-fn why_not_ready(node: &Running, silence: Duration) -> Option<&'static str> {
+/// Whether callers should come here, as gRPC health tells them.
+pub(crate) fn serves(node: &Running) -> bool {
+    unfit_after(node, HEALTH_SILENCE).is_none()
+}
+
+fn unfit_after(node: &Running, silence: Duration) -> Option<&'static str> {
     let core = &node.core;
     if core.is_draining() {
         return Some("shutting down");
@@ -100,7 +105,7 @@ async fn state(State(node): State<Arc<Running>>) -> Json<Value> {
         "version": crate::VERSION,
         "node": { "id": core.node.value(), "name": core.config.node_name() },
         "cluster_id": core.config.cluster.id.to_string(),
-        "ready": why_not_ready(&node, QUORUM_SILENCE).is_none(),
+        "ready": why_not_ready(&node).is_none(),
         "seal": {
             "state": core.lifecycle.phase().name(),
             "shares": seal.map_or(0, |seal| seal.shares),
@@ -130,81 +135,4 @@ async fn state(State(node): State<Arc<Running>>) -> Json<Value> {
         "uptime_seconds": core.started.elapsed().as_secs(),
         "members": members,
     }))
-}
-
-fn clamp(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn clamp_size(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Fills in the gauges that are read when metrics are asked for.
-fn fill(node: &Running) {
-    let core = &node.core;
-    let gauges = &core.metrics.gauges;
-    let raft = core.raft.status();
-    gauges.seal_state.set(core.lifecycle.phase() as i64 - 1);
-    gauges.share_progress.set(core.lifecycle.shares_given().into());
-    for role in [RaftRole::Leader, RaftRole::Follower, RaftRole::Candidate, RaftRole::Learner] {
-        let held = i64::from(role == raft.role);
-        gauges.raft_role.with_label_values(&[role.name()]).set(held);
-    }
-    gauges.raft_term.set(clamp(raft.term.0));
-    let indexes = [
-        ("last", raft.last_log),
-        ("committed", raft.committed),
-        ("applied", Some(core.raft.applied())),
-        ("snapshot", raft.snapshot),
-        ("purged", raft.purged),
-    ];
-    for (kind, index) in indexes {
-        let index = index.map_or(0, |index| clamp(index.0));
-        gauges.raft_index.with_label_values(&[kind]).set(index);
-    }
-    let ack = raft
-        .since_quorum_ack
-        .map_or(-1, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    gauges.quorum_ack_ms.set(ack);
-    gauges.follower_lag.reset();
-    for member in raft.members.iter().filter(|member| member.member.node != core.node) {
-        if let Some(lag) = member.lag {
-            let label = member.member.node.to_string();
-            gauges.follower_lag.with_label_values(&[&label]).set(clamp(lag));
-        }
-    }
-    let ledger = core.ledger.stats();
-    gauges.ledger_queue.set(clamp_size(ledger.queued));
-    gauges.ledger_queue_bytes.set(clamp_size(ledger.queued_bytes));
-    gauges.batch_resends.set(clamp(core.proposer.resends()));
-    let (hits, misses) = core.rows.counts();
-    gauges.row_cache.with_label_values(&["hit"]).set(clamp(hits));
-    gauges.row_cache.with_label_values(&["miss"]).set(clamp(misses));
-    gauges.ledger_batches.set(clamp(ledger.batches));
-    gauges.ledger_attempts.set(clamp(ledger.attempts));
-    gauges.audit_size.set(clamp(*core.audit_size.borrow()));
-    gauges.disk_free_bytes.set(clamp(core.disk.free_bytes()));
-    gauges.disk_low.set(core.disk.is_low().into());
-    gauges.certificate_not_after_seconds.set(clamp(core.certificates.not_after().0 / 1000));
-    if let Some(median) = core.reports.median_clock(raft.members.len()) {
-        let own = clock::wall_now().0;
-        gauges.clock_offset_ms.set(clamp(own) - clamp(median.0));
-    }
-    gauges.calls_in_flight.set(clamp_size(node.calls.calls_in_flight()));
-    gauges.request_bytes.set(clamp_size(node.calls.bytes_held()));
-    for (listener, stats) in [("client", &node.client_stats), ("peer", &node.peer_stats)] {
-        let counts = stats.counts();
-        gauges.connections.with_label_values(&[listener]).set(clamp(counts.open));
-        gauges
-            .connections_refused
-            .with_label_values(&[listener])
-            .set(clamp(counts.refused_over_limit));
-    }
-    let sync = core.log.stats().write_last.as_millis();
-    gauges.log_sync_ms.set(i64::try_from(sync).unwrap_or(i64::MAX));
-    let arena = strongroom_secmem::arena_status();
-    gauges.secret_bytes.set(clamp_size(arena.bytes_in_use));
-    gauges.secret_memory_locked.set(arena.locked.into());
-    gauges.state_verified.set(core.verification.is_complete().into());
 }

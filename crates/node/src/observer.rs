@@ -3,7 +3,7 @@
 //! Runs on the state thread, in the order of the log, before the new applied
 //! index is published: whoever sees the index sees its effects here too.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use strongroom_base::LogIndex;
 use strongroom_format::store::PlainName;
@@ -14,8 +14,8 @@ use strongroom_storage::{DataDir, StateDb};
 use tokio::sync::watch;
 
 use crate::{
-    fatal::Fatal, hash_points::HashPoints, lifecycle::Lifecycle, outcomes::Outcomes,
-    rows::RowCache, unseal, verify::Verification,
+    fatal::Fatal, hash_points::HashPoints, keys_by_state::KeysByState, lifecycle::Lifecycle,
+    metrics::Metrics, outcomes::Outcomes, rows::RowCache, unseal, verify::Verification,
 };
 
 /// Tells the parts of a node of applied entries.
@@ -28,6 +28,8 @@ pub(crate) struct Observer {
     pub(crate) lifecycle: Arc<Lifecycle>,
     /// Told of changed rows.
     pub(crate) rows: Arc<RowCache>,
+    /// Told of changed keys.
+    pub(crate) keys_by_state: Arc<KeysByState>,
     /// Told of this node's own batches.
     pub(crate) outcomes: Arc<Outcomes>,
     /// Told of hash points.
@@ -36,6 +38,8 @@ pub(crate) struct Observer {
     pub(crate) verification: Arc<Verification>,
     /// Told of the size of the audit log.
     pub(crate) audit_size: watch::Sender<u64>,
+    /// Told how long applying takes.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Observer {
@@ -76,8 +80,13 @@ impl ApplyObserver for Observer {
             Some((RowTable::from_number(table)?, RowId::from_slice(id).ok()?))
         };
         if !applied.rows_changed.is_empty() {
-            let changed = applied.rows_changed.iter();
-            self.rows.changed(changed.filter_map(|row| known(row.table.into(), &row.row_id)));
+            let changed = || {
+                let changed = applied.rows_changed.iter();
+                changed.filter_map(|row| known(row.table.into(), &row.row_id))
+            };
+            self.rows.changed(changed());
+            let keys = changed().filter(|(table, _)| *table == RowTable::Keys);
+            self.keys_by_state.changed(keys.map(|(_, id)| id));
         }
         if applied.plain_changed.contains(&PlainName::SealConfig) {
             self.lifecycle.formed();
@@ -101,6 +110,7 @@ impl ApplyObserver for Observer {
 
     fn installed(&self) {
         self.rows.clear();
+        self.keys_by_state.replaced();
         self.hash_points.clear();
         self.verification.installed();
         self.lifecycle.verify_again();
@@ -113,5 +123,9 @@ impl ApplyObserver for Observer {
             self.audit_size.send_replace(size);
         }
         self.keyring_changed();
+    }
+
+    fn published(&self, took: Duration) {
+        self.metrics.apply_seconds.observe(took.as_secs_f64());
     }
 }

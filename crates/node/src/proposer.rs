@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use strongroom_wire::peer;
 use crate::{
     admission::{Admission, Admitted},
     ledger::{Proposals, Resolution},
+    metrics::Metrics,
     outcomes::Outcomes,
     peers,
     read_index::{Confirm, ReadPoint},
@@ -42,6 +43,7 @@ pub(crate) struct Proposer {
     peers: PeerPool,
     admission: Arc<Admission>,
     outcomes: Arc<Outcomes>,
+    metrics: Arc<Metrics>,
     resends: AtomicU64,
 }
 
@@ -68,8 +70,10 @@ impl Proposer {
         peers: PeerPool,
         admission: Arc<Admission>,
         outcomes: Arc<Outcomes>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { node, raft, peers, admission, outcomes, resends: AtomicU64::new(0) }
+        let resends = AtomicU64::new(0);
+        Self { node, raft, peers, admission, outcomes, metrics, resends }
     }
 
     /// Times that a batch was sent again.
@@ -82,6 +86,20 @@ impl Proposer {
     /// MAC: a ceremony batch. `doubt` is told whether the batch may be proposed
     /// by now, as often as that changes.
     pub(crate) async fn propose(
+        &self,
+        sequence: u64,
+        batch: Bytes,
+        mac: Option<[u8; 32]>,
+        wanted: impl Fn() -> bool + Send + Sync,
+        doubt: impl Fn(bool) + Send + Sync,
+    ) -> Resolution {
+        let begin = Instant::now();
+        let resolution = self.insist(sequence, batch, mac, wanted, doubt).await;
+        self.metrics.proposed(resolution.name(), begin.elapsed());
+        resolution
+    }
+
+    async fn insist(
         &self,
         sequence: u64,
         batch: Bytes,

@@ -16,6 +16,7 @@ use strongroom_base::limits;
 use strongroom_crypto::{RowAddress, TokenSecret};
 use strongroom_format::store::{self, guard::Expect};
 use strongroom_model::{NameIndex, Opened, ReadError, RowId, RowTable, Rows, TypedRow};
+use strongroom_state::StoredRow;
 use strongroom_storage::StateDb;
 
 use crate::lifecycle::Secrets;
@@ -106,24 +107,33 @@ impl<'a> RowView<'a> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ReadError { table, source };
         let stored = strongroom_state::row(&self.state.latest(), table.number(), id.as_bytes())
             .map_err(|error| failed(Box::new(error)))?;
-        let Some(stored) = stored else { return Ok(None) };
-        let revision = stored.revision;
-        let address = RowAddress {
-            history: self.secrets.cluster.history,
-            table: table.number(),
-            row_id: id.as_bytes(),
-        };
-        let plain = self
-            .secrets
-            .keyring()
-            .open_row(&address, revision, &stored.value)
-            .map_err(|error| failed(Box::new(error)))?;
-        let tag =
-            strongroom_crypto::row_tag(&stored.value).map_err(|error| failed(Box::new(error)))?;
-        let row = TypedRow::decode(table, plain.expose())
-            .map_err(|error| ReadError::record(table, error))?;
-        Ok(Some(Opened { revision, tag, row }))
+        stored.map(|stored| open(self.secrets, table, id.as_bytes(), &stored)).transpose()
     }
+}
+
+/// Opens a stored row, past every cache.
+///
+/// # Errors
+///
+/// [`ReadError`] where it is not sealed under `secrets` in this place, or is not
+/// understood.
+pub(crate) fn open(
+    secrets: &Secrets,
+    table: RowTable,
+    row_id: &[u8],
+    stored: &StoredRow,
+) -> Result<Opened, ReadError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ReadError { table, source };
+    let revision = stored.revision;
+    let address = RowAddress { history: secrets.cluster.history, table: table.number(), row_id };
+    let plain = secrets
+        .keyring()
+        .open_row(&address, revision, &stored.value)
+        .map_err(|error| failed(Box::new(error)))?;
+    let tag = strongroom_crypto::row_tag(&stored.value).map_err(|error| failed(Box::new(error)))?;
+    let row =
+        TypedRow::decode(table, plain.expose()).map_err(|error| ReadError::record(table, error))?;
+    Ok(Opened { revision, tag, row })
 }
 
 impl Rows for RowView<'_> {

@@ -15,9 +15,9 @@ use crate::{
     config::Config,
     core::Core,
     fatal::{EXIT_CLEAN, EXIT_START},
-    form,
+    form, keys_by_state,
     layers::CallLayer,
-    leadership, ledger, recall, rewrite, unseal, verify,
+    leadership, ledger, metrics, recall, rewrite, samples, unseal, verify,
 };
 
 /// A running node.
@@ -114,6 +114,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Arc<Running>> {
         Arc::clone(&core.sequences),
         parts.authority,
         Arc::clone(&core.proposer),
+        core.metrics.batch_attempts.clone(),
     ));
     serve::serve(&node, listeners);
     endpoints.write(&core.config.data_dir).context("endpoints.json")?;
@@ -155,6 +156,9 @@ fn background(node: &Arc<Running>, certificates: Arc<strongroom_net::CertStore>)
     node.spawn(unseal::watch(Arc::clone(core)));
     node.spawn(rewrite::run(Arc::clone(core)));
     node.spawn(verify::scrub(Arc::clone(core)));
+    node.spawn(samples::watch(Arc::clone(core)));
+    node.spawn(keys_by_state::run(Arc::clone(core)));
+    node.spawn(metrics::watch_elections(Arc::clone(core)));
     let disk = Arc::clone(&core.disk);
     node.spawn(async move { disk.watch().await });
     for member in core.config.cluster.members.iter().filter(|member| member.id != core.node) {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -43,7 +43,7 @@ use crate::{
     state_machine::StateMachine,
     state_thread::{ApplyObserver, ThreadEnd},
     status::{Member, RaftRole, RaftStatus, directory},
-    types::{Command, PeerNode, TypeConfig},
+    types::{Command, PeerNode, Reply, TypeConfig},
     watchdog::{DiskHangs, Exit, ExitHook, Watchdog},
 };
 
@@ -69,6 +69,8 @@ pub struct Proposed {
     pub index: LogIndex,
     /// What became of it: an encoded `strongroom_state::Outcome`.
     pub outcome: Bytes,
+    /// Time from the call until the entry was known here to be committed.
+    pub commit: Duration,
 }
 
 /// This node's Raft. Clones share it.
@@ -329,8 +331,11 @@ impl RaftNode {
         if self.0.stopping.load(Ordering::Acquire) {
             return Err(ProposeError::Stopped);
         }
+        let begin = Instant::now();
         let written = self.0.raft.client_write(Command(command)).await?;
-        Ok(Proposed { index: LogIndex(written.log_id.index), outcome: written.data.0 })
+        let Reply { outcome, committed } = written.data;
+        let commit = committed.unwrap_or_else(Instant::now).saturating_duration_since(begin);
+        Ok(Proposed { index: LogIndex(written.log_id.index), outcome: outcome.0, commit })
     }
 
     /// A log index such that state at or after it reflects every change that

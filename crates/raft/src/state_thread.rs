@@ -6,7 +6,13 @@
 //! stall, the async runtime must not: so this is a thread of its own. Of a
 //! snapshot it only freezes the files: reading them all would hold `apply` up.
 
-use std::{error::Error as StdError, io, sync::Arc, thread, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use openraft::{EntryPayload, storage::ApplyResponder};
@@ -21,7 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     codec::{self, DecodeError},
     gate::ApplyGate,
-    types::{Entry, LogId, Membership, Reply, SnapshotMeta, TypeConfig},
+    types::{Entry, LogId, Membership, Outcome, Reply, SnapshotMeta, TypeConfig},
 };
 
 /// Key of the last applied log id in table `Raft`.
@@ -39,6 +45,13 @@ pub trait ApplyObserver: Send + Sync {
     /// The whole state was replaced by a snapshot's: everything remembered of
     /// the old one is void. Called before the applied index is published.
     fn installed(&self);
+
+    /// Entries that came together are applied and published, `took` after they
+    /// were known here to be committed: the wait for this node's own log is part
+    /// of it. For whoever measures.
+    fn published(&self, took: Duration) {
+        let _ = took;
+    }
 }
 
 /// Why the state could not be changed. Each ends Raft on this node.
@@ -85,7 +98,7 @@ impl From<StateError> for io::Error {
 }
 
 enum Job {
-    Apply { items: Vec<Item>, done: oneshot::Sender<Result<(), StateError>> },
+    Apply { items: Vec<Item>, committed: Instant, done: oneshot::Sender<Result<(), StateError>> },
     Freeze { done: oneshot::Sender<Result<(SnapshotMeta, Checkpoint), StateError>> },
     Install { meta: SnapshotMeta, dir: SnapshotDir, done: oneshot::Sender<Result<(), StateError>> },
 }
@@ -129,9 +142,11 @@ impl StateThread {
         self.applied.clone()
     }
 
-    /// Applies entries that follow the last applied one, all in one write.
+    /// Applies entries that follow the last applied one and have just come to be
+    /// known as committed, all in one write.
     pub(crate) async fn apply(&self, items: Vec<Item>) -> Result<(), StateError> {
-        self.run(|done| Job::Apply { items, done }).await
+        let committed = Instant::now();
+        self.run(|done| Job::Apply { items, committed, done }).await
     }
 
     /// Freezes the state between two chunks of entries. The checkpoint is the
@@ -234,14 +249,16 @@ impl<G: ApplyGate> Worker<G> {
         while let Some(job) = jobs.blocking_recv() {
             // Whoever gave a job and doesn't wait for it is gone with the core.
             match job {
-                Job::Apply { items, done } => drop(done.send(self.apply(items))),
+                Job::Apply { items, committed, done } => {
+                    drop(done.send(self.apply(items, committed)));
+                }
                 Job::Freeze { done } => drop(done.send(self.freeze())),
                 Job::Install { meta, dir, done } => drop(done.send(self.install(&meta, &dir))),
             }
         }
     }
 
-    fn apply(&mut self, items: Vec<Item>) -> Result<(), StateError> {
+    fn apply(&mut self, items: Vec<Item>, committed: Instant) -> Result<(), StateError> {
         let Some((last, _)) = items.last() else { return Ok(()) };
         let last = last.log_id;
         if !self.gate.wait_durable(last.index) {
@@ -267,10 +284,12 @@ impl<G: ApplyGate> Worker<G> {
         self.applied.send_replace(LogIndex(last.index));
         for (_, applied, responder) in effects {
             if let Some(responder) = responder {
-                responder
-                    .send(Reply(applied.map_or_else(Bytes::new, |a| a.outcome.encode().into())));
+                let outcome = applied.map_or_else(Bytes::new, |a| a.outcome.encode().into());
+                let committed = Some(committed);
+                responder.send(Reply { outcome: Outcome(outcome), committed });
             }
         }
+        self.observer.published(committed.elapsed());
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What the Raft library is instantiated with.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -64,7 +64,23 @@ opaque_bytes! {
 opaque_bytes! {
     /// What `apply` made of a command: an encoded outcome of crate `state`;
     /// empty for entries of Raft's own.
-    Reply
+    Outcome
+}
+
+/// What whoever proposed an entry hears of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// When it was known here to be committed. Goes nowhere.
+    #[serde(skip)]
+    pub committed: Option<Instant>,
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.outcome.fmt(f)
+    }
 }
 
 struct BytesVisitor;

@@ -33,7 +33,7 @@ mod state;
 pub use ceremony::{CEREMONY_RECORD_BYTES_MAX, CeremonyBacklog, CeremonyError, CeremonyRecord};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::{Damage, FatalHook, LogKey, StorageError};
-pub use log::{BeforeSync, Done, LogEntry, LogOptions, LogStats, RaftLog};
+pub use log::{AfterSync, BeforeSync, Done, LogEntry, LogOptions, LogStats, RaftLog};
 pub use state::{
     Checkpoint, SnapshotDir, SnapshotError, SnapshotManifest, SnapshotWriter, StateBatch, StateDb,
     StateOptions, StateReader, StateStats, StateView,

@@ -43,6 +43,10 @@ pub type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 /// the write's. For tests of slow and failing disks.
 pub type BeforeSync = Arc<dyn Fn() -> Result<(), StorageError> + Send + Sync>;
 
+/// Called by the I/O thread after each synced write, with the time that it took.
+/// Must not block.
+pub type AfterSync = Arc<dyn Fn(Duration) + Send + Sync>;
+
 /// Bounds of a [`RaftLog`].
 #[derive(Clone)]
 pub struct LogOptions {
@@ -56,6 +60,8 @@ pub struct LogOptions {
     pub write_bytes_max: usize,
     /// Fault injection; `None` outside tests.
     pub before_sync: Option<BeforeSync>,
+    /// Whoever measures the disk; `None`: nobody.
+    pub after_sync: Option<AfterSync>,
 }
 
 impl Default for LogOptions {
@@ -65,6 +71,7 @@ impl Default for LogOptions {
             queue_bytes_max: 2 * limits::LOG_CACHE_BYTES_MAX,
             write_bytes_max: limits::PEER_MESSAGE_BYTES_MAX,
             before_sync: None,
+            after_sync: None,
         }
     }
 }
@@ -138,6 +145,7 @@ impl RaftLog {
         self.submit(bytes, done, |queue, options| {
             let queued_bytes = queue.bytes.saturating_add(bytes);
             if queued_bytes > options.queue_bytes_max {
+                queue.refuse();
                 return Err(StorageError::Overloaded { queued_bytes });
             }
             let starts = queue.tail.append(&entries)?;

@@ -51,6 +51,9 @@ impl Body for RequestBody {
             // a byte that is held costs up to two.
             let bytes = data.remaining() * 2;
             let fits = self.held.amount() + bytes <= self.bytes_max;
+            if !fits {
+                self.held.refuse();
+            }
             if !fits || !self.held.grow(bytes) {
                 return Poll::Ready(Some(Err(crate::errors::overloaded("request bytes"))));
             }

@@ -2,16 +2,20 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use strongroom_base::limits;
+
+use crate::metrics::Bound;
 
 /// A number that may be taken from, up to a bound.
 #[derive(Debug)]
 pub(super) struct Budget {
     held: AtomicUsize,
     max: usize,
+    /// Times that it was exceeded.
+    hits: AtomicU64,
 }
 
 /// A part of a budget; given back on drop.
@@ -23,7 +27,7 @@ pub(super) struct Share {
 
 impl Budget {
     fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), max })
+        Arc::new(Self { held: AtomicUsize::new(0), max, hits: AtomicU64::new(0) })
     }
 
     fn held(&self) -> usize {
@@ -51,8 +55,15 @@ impl Share {
         });
         if taken.is_ok() {
             self.amount += more;
+        } else {
+            self.refuse();
         }
         taken.is_ok()
+    }
+
+    /// Counts as a hit of the budget's bound what is refused by a narrower one.
+    pub(super) fn refuse(&self) {
+        self.budget.hits.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How much it is.
@@ -139,15 +150,41 @@ impl CallBounds {
         &self.answer_bytes
     }
 
-    /// Calls under way, but for streams.
-    pub(super) fn calls_held(&self) -> usize {
-        self.calls.held() + self.reserved_calls.held()
+    /// What is held at this moment.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            calls: self.calls.held() + self.reserved_calls.held(),
+            streams: self.streams.held(),
+            request_bytes: self.request_bytes.held() + self.reserved_bytes.held(),
+            answer_bytes: self.answer_bytes.held(),
+        }
     }
 
-    /// Bytes of request bodies held.
-    pub(super) fn request_bytes_held(&self) -> usize {
-        self.request_bytes.held() + self.reserved_bytes.held()
+    /// Times that each bound was hit.
+    pub(super) fn hits(&self) -> [(Bound, u64); 6] {
+        [
+            (Bound::Calls, &self.calls),
+            (Bound::ReservedCalls, &self.reserved_calls),
+            (Bound::Streams, &self.streams),
+            (Bound::RequestBytes, &self.request_bytes),
+            (Bound::ReservedBytes, &self.reserved_bytes),
+            (Bound::AnswerBytes, &self.answer_bytes),
+        ]
+        .map(|(bound, budget)| (bound, budget.hits.load(Ordering::Relaxed)))
     }
+}
+
+/// What a node holds of its calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Calls under way, but for streams.
+    pub(crate) calls: usize,
+    /// Streams.
+    pub(crate) streams: usize,
+    /// Bytes of request bodies.
+    pub(crate) request_bytes: usize,
+    /// Bytes of large answers that are not read yet.
+    pub(crate) answer_bytes: usize,
 }
 
 #[cfg(test)]
@@ -187,8 +224,11 @@ mod tests {
         let class = Class::of("/grpc.health.v1.Health/Watch");
         let held: Vec<_> = std::iter::from_fn(|| bounds.begin(class)).collect();
         assert_eq!(held.len(), limits::STREAMS_MAX);
-        assert_eq!(bounds.calls_held(), 0);
+        assert_eq!((bounds.held().calls, bounds.held().streams), (0, limits::STREAMS_MAX));
         let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         assert!(bounds.begin(Class::of(reflection)).is_none());
+        // The one that ended the filling, and this one.
+        assert!(bounds.hits().contains(&(Bound::Streams, 2)));
+        assert!(bounds.hits().contains(&(Bound::Calls, 0)));
     }
 }

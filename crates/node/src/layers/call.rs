@@ -18,10 +18,13 @@ use tracing::Instrument as _;
 
 use super::{
     body::{AnswerBody, AnswersHeld, RequestBody},
-    bounds::{CallBounds, Class, Share},
+    bounds::{CallBounds, Class, Held, Share},
     status,
 };
-use crate::{entropy, errors, metrics::Metrics};
+use crate::{
+    entropy, errors,
+    metrics::{Bound, Metrics, operation_of},
+};
 
 /// Metadata entry of the request id.
 const REQUEST_ID: &str = "x-request-id";
@@ -54,16 +57,31 @@ impl CallLayer {
         Self { bounds: Arc::default(), metrics }
     }
 
-    /// Calls under way.
+    /// What is held of calls at this moment.
     #[must_use]
-    pub(crate) fn calls_in_flight(&self) -> usize {
-        self.bounds.calls_held()
+    pub(crate) fn held(&self) -> Held {
+        self.bounds.held()
     }
 
-    /// Bytes of request bodies held.
+    /// Times that each bound on calls was hit.
     #[must_use]
-    pub(crate) fn bytes_held(&self) -> usize {
-        self.bounds.request_bytes_held()
+    pub(crate) fn hits(&self) -> [(Bound, u64); 6] {
+        self.bounds.hits()
+    }
+}
+
+/// Counts a call as it ends: with its code, or as cancelled where it is dropped
+/// before it has one, because its caller went away.
+struct Ending {
+    metrics: Arc<Metrics>,
+    operation: &'static str,
+    start: Instant,
+    code: tonic::Code,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.metrics.call_ended(self.operation, self.code, self.start.elapsed());
     }
 }
 
@@ -105,15 +123,19 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let start = Instant::now();
         let operation = operation_of(request.uri().path());
+        let metrics = Arc::clone(&self.layer.metrics);
+        let mut ending = Ending { metrics, operation, start, code: tonic::Code::Cancelled };
         let request_id = match request_id_of(request.headers()) {
             Ok(id) => id,
-            Err(refusal) => return Box::pin(async { Ok(refusal.into_http()) }),
+            Err(refusal) => {
+                ending.code = refusal.code();
+                return Box::pin(async { Ok(refusal.into_http()) });
+            }
         };
-        let metrics = Arc::clone(&self.layer.metrics);
         let class = Class::of(request.uri().path());
         let bounds = Arc::clone(&self.layer.bounds);
         let Some(counted) = bounds.begin(class) else {
-            metrics.call_ended(operation, tonic::Code::ResourceExhausted, start.elapsed());
+            ending.code = tonic::Code::ResourceExhausted;
             return Box::pin(async { Ok(errors::overloaded("calls in flight").into_http()) });
         };
         let deadline = deadline_of(request.headers(), start);
@@ -148,7 +170,8 @@ where
                     response = status.into_http();
                 }
             }
-            metrics.call_ended(operation, code, start.elapsed());
+            ending.code = code;
+            drop(ending);
             tracing::debug!(?code, elapsed_us = start.elapsed().as_micros(), "answered");
             if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
                 response.headers_mut().insert(REQUEST_ID, value);
@@ -177,13 +200,6 @@ async fn answer(
         }
     };
     Ok(Response::from_parts(parts, Body::new(body)))
-}
-
-/// The operation of a path `/package.Service/Operation`, out of a fixed list:
-/// what a caller invents becomes no label of a metric.
-fn operation_of(path: &str) -> &'static str {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    crate::metrics::OPERATIONS.iter().find(|known| **known == name).copied().unwrap_or("other")
 }
 
 fn request_id_of(headers: &http::HeaderMap) -> Result<RequestId, tonic::Status> {
@@ -261,12 +277,5 @@ mod tests {
         let times = deadline_of(&headers, now);
         assert_eq!(times.answer, now + Duration::from_millis(6));
         assert_eq!(times.end, now + Duration::from_millis(7));
-    }
-
-    #[test]
-    fn what_a_caller_invents_is_no_label() {
-        assert_eq!(operation_of("/strongroom.v1.Crypto/Decrypt"), "Decrypt");
-        assert_eq!(operation_of("/strongroom.v1.Crypto/Invented"), "other");
-        assert_eq!(operation_of(""), "other");
     }
 }

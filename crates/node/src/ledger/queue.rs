@@ -2,11 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Instant,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -19,6 +16,8 @@ use super::{Attempt, LedgerStats, Settled};
 /// An attempt with whoever waits for it.
 pub(super) struct Waiting {
     pub(super) attempt: Attempt,
+    /// When it was queued.
+    since: Instant,
     /// Encoded size of transaction and guards, an upper bound of what it adds.
     pub(super) bytes: usize,
     pub(super) waiter: oneshot::Sender<Settled>,
@@ -30,6 +29,10 @@ pub(super) struct Waiting {
 struct Inner {
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// When the oldest of what was taken, and has no verdict yet, was queued.
+    under_way: Option<Instant>,
+    /// Attempts that found the queue full.
+    refused: u64,
 }
 
 /// Attempts in the order of their arrival.
@@ -38,19 +41,11 @@ pub(super) struct Queue {
     /// Changed only under the lock of `inner`.
     open: watch::Sender<bool>,
     arrival: Notify,
-    pub(super) batches: AtomicU64,
-    pub(super) attempts: AtomicU64,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self {
-            inner: Mutex::default(),
-            open: watch::Sender::new(false),
-            arrival: Notify::new(),
-            batches: AtomicU64::new(0),
-            attempts: AtomicU64::new(0),
-        }
+        Self { inner: Mutex::default(), open: watch::Sender::new(false), arrival: Notify::new() }
     }
 }
 
@@ -77,10 +72,12 @@ impl Queue {
             if inner.waiting.len() >= limits::LEDGER_QUEUE_MAX
                 || inner.bytes + bytes > limits::LEDGER_QUEUE_BYTES_MAX
             {
+                inner.refused += 1;
                 return Err(Settled::Overloaded);
             }
             inner.bytes += bytes;
-            inner.waiting.push_back(Waiting { attempt, bytes, waiter, sent: Arc::clone(&sent) });
+            let (since, sent) = (Instant::now(), Arc::clone(&sent));
+            inner.waiting.push_back(Waiting { attempt, since, bytes, waiter, sent });
         }
         self.arrival.notify_one();
         Ok(sent)
@@ -124,7 +121,13 @@ impl Queue {
             guards += waiting.attempt.guards.len();
             taken.push(waiting);
         }
+        inner.under_way = taken.first().map(|oldest| oldest.since);
         taken
+    }
+
+    /// What was taken last has its verdicts, or none will come.
+    pub(super) fn settled(&self) {
+        self.inner.lock().under_way = None;
     }
 
     pub(super) fn close(&self) {
@@ -150,15 +153,13 @@ impl Queue {
     }
 
     pub(super) fn stats(&self) -> LedgerStats {
-        let (queued, queued_bytes) = {
-            let inner = self.inner.lock();
-            (inner.waiting.len(), inner.bytes)
-        };
+        let inner = self.inner.lock();
+        let oldest = inner.under_way.or(inner.waiting.front().map(|waiting| waiting.since));
         LedgerStats {
-            queued,
-            queued_bytes,
-            batches: self.batches.load(Ordering::Relaxed),
-            attempts: self.attempts.load(Ordering::Relaxed),
+            queued: inner.waiting.len(),
+            queued_bytes: inner.bytes,
+            oldest: oldest.map_or(Duration::ZERO, |since| since.elapsed()),
+            refused: inner.refused,
         }
     }
 }
@@ -168,8 +169,6 @@ const BATCH_HEADER_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use strongroom_format::store;
 
     use super::*;
@@ -222,6 +221,7 @@ mod tests {
             }
         };
         assert_eq!(refused, Settled::Overloaded);
+        assert_eq!(queue.stats().refused, 1);
         assert_eq!(waiters.len(), limits::LEDGER_QUEUE_BYTES_MAX / (400 * 1024 + 24));
     }
 
@@ -237,5 +237,24 @@ mod tests {
         queue.push(attempt(later(), 10), good).unwrap();
         assert_eq!(queue.take(Instant::now()).len(), 1);
         assert_eq!(late_rx.try_recv().unwrap(), Settled::NotProposed);
+    }
+
+    #[test]
+    fn the_oldest_attempt_ages_under_way_too_until_it_has_its_verdict() {
+        let queue = Queue::default();
+        queue.open();
+        assert_eq!(queue.stats().oldest, Duration::ZERO);
+        let (tx, _rx) = oneshot::channel();
+        queue.push(attempt(later(), 10), tx).unwrap();
+        let taken = queue.take(Instant::now());
+        let since = taken[0].since;
+        let (tx, _newer) = oneshot::channel();
+        queue.push(attempt(later(), 10), tx).unwrap();
+        let (begin, oldest) = (since.elapsed(), queue.stats().oldest);
+        assert!(oldest >= begin && oldest <= since.elapsed());
+        queue.settled();
+        assert_eq!(queue.take(Instant::now()).len(), 1);
+        queue.settled();
+        assert_eq!(queue.stats().oldest, Duration::ZERO);
     }
 }

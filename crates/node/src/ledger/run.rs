@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use prometheus::Histogram;
 use strongroom_base::{BootId, NodeId};
 use strongroom_state::BatchOutcome;
 
@@ -43,6 +44,18 @@ pub(crate) enum Resolution {
     Abandoned,
 }
 
+impl Resolution {
+    /// A word for it, in metrics.
+    #[must_use]
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Applied(_) => "applied",
+            Self::Refused => "refused",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// The way to the leader.
 pub(crate) trait Proposals: Send + Sync + 'static {
     /// Proposes `batch` until its outcome is known, or `wanted` says that
@@ -59,7 +72,8 @@ pub(crate) trait Proposals: Send + Sync + 'static {
 }
 
 /// Runs the ledger until the task is dropped. `sequences` is shared with
-/// whatever else proposes batches of this boot.
+/// whatever else proposes batches of this boot; `batch_attempts` observes how
+/// many attempts each batch carries.
 pub(crate) async fn run(
     ledger: Ledger,
     node: NodeId,
@@ -67,6 +81,7 @@ pub(crate) async fn run(
     sequences: Arc<Sequences>,
     authority: Arc<impl BatchAuthority>,
     proposals: Arc<impl Proposals>,
+    batch_attempts: Histogram,
 ) {
     let queue = ledger.queue;
     let mut open = queue.watch();
@@ -81,8 +96,10 @@ pub(crate) async fn run(
         let bytes = Bytes::from(batch::encode(node, boot, sequence, attempts));
         let Some(mac) = authority.mac(&bytes) else {
             settle_all(waiting, Settled::Sealed);
+            queue.settled();
             continue;
         };
+        batch_attempts.observe(waiting.len() as f64);
         let wanted = || {
             let now = Instant::now();
             waiting.iter().any(|w| !w.waiter.is_closed() && w.attempt.deadline > now)
@@ -96,8 +113,7 @@ pub(crate) async fn run(
             resolution = proposals.resolve(sequence, bytes, mac, wanted, doubt) => resolution,
             _ = open.wait_for(|open| !open) => Resolution::Abandoned,
         };
-        queue.batches.fetch_add(1, Ordering::Relaxed);
-        queue.attempts.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+        queue.settled();
         deliver(waiting, resolution);
     }
 }

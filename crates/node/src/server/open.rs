@@ -12,7 +12,7 @@ use strongroom_model::{Cluster, Region};
 use strongroom_net::{CertStore, TlsPaths};
 use strongroom_raft::{FatalReason, RaftConfig, RaftNode};
 use strongroom_storage::{
-    CeremonyBacklog, DataDir, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
+    AfterSync, CeremonyBacklog, DataDir, LogOptions, RaftLog, StateDb, StateOptions, StorageError,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -33,6 +33,7 @@ use crate::{
     proposer::{Confirmer, Proposer},
     read_index::ReadIndex,
     reports::Reports,
+    samples::Samples,
 };
 
 /// A node's parts, put together.
@@ -80,11 +81,17 @@ fn raft_config(config: &Config, data: &DataDir) -> RaftConfig {
 }
 
 /// Opens log and state.
-fn databases(data: &DataDir) -> Result<(RaftLog, StateDb), StorageError> {
-    let log = RaftLog::open(data, LogOptions::default(), fatal::hook())?;
-    let state = StateDb::open(data, StateOptions::default(), fatal::hook())?;
-    state.check_against(&log)?;
-    Ok((log, state))
+async fn databases(data: Arc<DataDir>, metrics: &Metrics) -> anyhow::Result<(RaftLog, StateDb)> {
+    let synced = metrics.log_sync_seconds.clone();
+    let after_sync: AfterSync = Arc::new(move |took| synced.observe(took.as_secs_f64()));
+    let options = LogOptions { after_sync: Some(after_sync), ..LogOptions::default() };
+    let open = move || {
+        let log = RaftLog::open(&data, options, fatal::hook())?;
+        let state = StateDb::open(&data, StateOptions::default(), fatal::hook())?;
+        state.check_against(&log)?;
+        Ok::<_, StorageError>((log, state))
+    };
+    Ok(tokio::task::spawn_blocking(open).await??)
 }
 
 /// A node whose configuration names another account or region than the cluster
@@ -105,6 +112,15 @@ fn check_identity(config: &Config, state: &StateDb) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Where the node stands by its own state: sealed, if its cluster is formed.
+fn lifecycle(config: &Config, state: &StateDb) -> anyhow::Result<Arc<Lifecycle>> {
+    let lifecycle = Lifecycle::default();
+    if check_identity(config, state)? {
+        lifecycle.formed();
+    }
+    Ok(Arc::new(lifecycle))
+}
+
 /// Starts the shared reads.
 fn shared_reads(node: NodeId, raft: &RaftNode, admission: &Arc<Admission>) -> ReadIndex {
     let admission = Arc::clone(admission);
@@ -119,28 +135,27 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
     let boot = data.next_boot(random_u64())?;
     let disk = Arc::new(Disk::new(&config.data_dir, config.limits.disk_reserve_bytes)?);
     let backlog = CeremonyBacklog::open(&data)?;
-    let opening = Arc::clone(&data);
-    let (log, state) = tokio::task::spawn_blocking(move || databases(&opening)).await??;
+    let metrics = Arc::new(Metrics::new(crate::VERSION));
+    let (log, state) = databases(Arc::clone(&data), &metrics).await?;
 
-    let lifecycle = Arc::new(Lifecycle::default());
-    if check_identity(&config, &state)? {
-        lifecycle.formed();
-    }
-    let audit_size = strongroom_state::audit_size(&state.latest())?;
-    let audit_size = watch::Sender::new(audit_size);
+    let lifecycle = lifecycle(&config, &state)?;
+    let audit_size = watch::Sender::new(strongroom_state::audit_size(&state.latest())?);
     let outcomes = Arc::new(Outcomes::new(config.node.id, boot));
     let observer = Arc::new(Observer {
         data: Arc::clone(&data),
         state: state.clone(),
         lifecycle: Arc::clone(&lifecycle),
         rows: Arc::default(),
+        keys_by_state: Arc::default(),
         outcomes: Arc::clone(&outcomes),
         hash_points: Arc::default(),
         verification: Arc::default(),
         audit_size: audit_size.clone(),
+        metrics: Arc::clone(&metrics),
     });
-    let (rows, hash_points, verification) = (
+    let (rows, keys_by_state, hash_points, verification) = (
         Arc::clone(&observer.rows),
+        Arc::clone(&observer.keys_by_state),
         Arc::clone(&observer.hash_points),
         Arc::clone(&observer.verification),
     );
@@ -169,6 +184,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         Arc::clone(&lifecycle),
         Arc::clone(&verification),
         Arc::clone(&reports),
+        Arc::clone(&metrics),
     ));
     let proposer = Arc::new(Proposer::new(
         config.node.id,
@@ -176,6 +192,7 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         peers.clone(),
         Arc::clone(&admission),
         outcomes,
+        Arc::clone(&metrics),
     ));
     let reads = shared_reads(config.node.id, &raft, &admission);
     let authority = Arc::new(KeyringAuthority(Arc::clone(&lifecycle)));
@@ -200,7 +217,9 @@ pub(super) async fn core(config: Config, certificates: Arc<CertStore>) -> anyhow
         ceremony: Arc::new(Ceremony::new(backlog)),
         hash_points,
         verification,
-        metrics: Arc::new(Metrics::new(crate::VERSION)),
+        metrics,
+        samples: Samples::default(),
+        keys_by_state,
         disk,
         denials: DenialLimits::default(),
         unseal_recorded: AtomicU64::new(0),

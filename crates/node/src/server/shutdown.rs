@@ -61,7 +61,7 @@ pub(super) async fn run(node: Arc<Running>) {
     hand_over(&node, end).await;
     node.serving.cancel();
     let drained = Instant::now() + patience / 3;
-    while node.calls.calls_in_flight() > 0 && Instant::now() < drained {
+    while node.calls.held().calls > 0 && Instant::now() < drained {
         tokio::time::sleep(LOOK).await;
     }
     unseal::seal(&core).await;

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use self::search::{Filter, Search};
 use super::convert::page;
-use crate::{attempt::look, caller::Caller, core::Core, errors, lifecycle::Phase};
+use crate::{attempt::look, caller::Caller, core::Core, errors, lifecycle::Phase, metrics::Bound};
 
 /// A tail that has nothing to tell is authorised again this often.
 const TAIL_IDLE: Duration = Duration::from_secs(5);
@@ -64,7 +64,10 @@ async fn find(
 ) -> Result<Page, Status> {
     let _turn = tokio::time::timeout_at(caller.deadline().0.into(), core.searches.acquire())
         .await
-        .map_err(|_| errors::overloaded("searches of the audit log"))?
+        .map_err(|_| {
+            core.metrics.hit(Bound::Searches);
+            errors::overloaded("searches of the audit log")
+        })?
         .map_err(|_| errors::fault("the searches' semaphore is closed"))?;
     // Rights first, and what the filter names by name; then the leaves, which are
     // many, on a thread that may take its time.
@@ -129,9 +132,10 @@ impl Audit for AuditService {
         let from = if request.from_end { None } else { Some(AuditSequence(request.from_sequence)) };
         // A caller without rights is told so at once, and takes nobody's place.
         let from = begin(&self.core, &caller, from).await?;
-        let permit = Arc::clone(&self.tails)
-            .try_acquire_owned()
-            .map_err(|_| errors::overloaded("streams of events"))?;
+        let permit = Arc::clone(&self.tails).try_acquire_owned().map_err(|_| {
+            self.core.metrics.hit(Bound::EventStreams);
+            errors::overloaded("streams of events")
+        })?;
         let (pages, stream) = mpsc::channel(TAIL_PAGES);
         let (core, filter) = (Arc::clone(&self.core), Arc::new(filter));
         tokio::spawn(Tail { core, caller, filter, pages, _permit: permit }.run(from));
@@ -196,7 +200,10 @@ impl Tail {
             let room = match tokio::time::timeout(TAIL_STALL, self.pages.reserve()).await {
                 Ok(Ok(room)) => room,
                 Ok(Err(_)) => return None,
-                Err(_) => return Some(errors::overloaded("events that are not read")),
+                Err(_) => {
+                    self.core.metrics.hit(Bound::EventStall);
+                    return Some(errors::overloaded("events that are not read"));
+                }
             };
             let search = Search { order: Order::Ascending, at: Some(next), limit: TAIL_EVENTS };
             let caller = self.caller.until(Instant::now() + TAIL_PAGE);

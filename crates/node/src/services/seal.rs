@@ -18,6 +18,7 @@ use crate::{
     core::Core,
     errors, init,
     lifecycle::{Phase, Secrets},
+    metrics::Bound,
     unseal,
 };
 
@@ -56,7 +57,7 @@ impl SealService {
 
     async fn refuse_share(&self, refusal: &ShareRefusal) -> Status {
         let reason = reason_of(refusal);
-        self.core.metrics.shares_refused.with_label_values(&[reason.text()]).inc();
+        self.core.metrics.share_refused(reason);
         tracing::warn!(reason = reason.text(), "a share was refused");
         self.core.ceremony.record(&self.core, Operation::SubmitShare, Some(reason), &[]).await;
         errors::share_refused(reason.text(), refusal.to_string())
@@ -74,7 +75,7 @@ impl SealService {
     ) -> Status {
         let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
         tracing::error!(%error, cause, "the threshold of shares is here and does not unseal");
-        self.core.metrics.shares_refused.with_label_values(&[Reason::UnsealFailed.text()]).inc();
+        self.core.metrics.share_refused(Reason::UnsealFailed);
         if let Ok(last) = Share::parse(last) {
             self.core.lifecycle.put_back(config, shares, last.index());
         }
@@ -206,6 +207,7 @@ impl Seal for SealService {
         let mut text = request.into_inner().share;
         if !self.core.share_entries.take(caller.source_address, Instant::now()) {
             text.zeroize();
+            self.core.metrics.hit(Bound::ShareEntries);
             return Err(errors::share_rate());
         }
         let taken = match self.core.lifecycle.phase() {

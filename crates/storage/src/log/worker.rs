@@ -82,6 +82,7 @@ struct Counts {
     submissions: u64,
     entries: u64,
     bytes: u64,
+    overloaded: u64,
     write_last: Duration,
     write_total: Duration,
 }
@@ -114,6 +115,9 @@ pub struct LogStats {
     pub entries: u64,
     /// Bytes that they carried.
     pub bytes: u64,
+    /// Appends refused because too many bytes waited; each that is tried again
+    /// counts again.
+    pub overloaded: u64,
     /// Duration of the last synced write.
     pub write_last: Duration,
     /// Duration of all of them.
@@ -164,6 +168,11 @@ impl Queue {
         self.reshaped += 1;
         self.purged = Some((index, last_purged.clone()));
         Work::Purge { index, last_purged }
+    }
+
+    /// Takes note of an append that found too much waiting.
+    pub(super) fn refuse(&mut self) {
+        self.counts.overloaded += 1;
     }
 
     /// Age of the oldest submission that is not durable.
@@ -375,6 +384,7 @@ impl Shared {
             submissions: counts.submissions,
             entries: counts.entries,
             bytes: counts.bytes,
+            overloaded: counts.overloaded,
             write_last: counts.write_last,
             write_total: counts.write_total,
             background_errors,
@@ -408,13 +418,14 @@ impl Shared {
         Some(queue.take(self.options.write_bytes_max))
     }
 
-    /// Writes and syncs the jobs, then notes how far the log has come.
+    /// Writes and syncs the jobs, then notes how far the log has come. Gives
+    /// whether there was anything to write.
     fn write(
         &self,
         jobs: &[Job],
         watermark: &mut Watermark,
         mark: &mut Mark,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let mut batch = WriteBatch::default();
         for job in jobs {
             match &job.work {
@@ -434,7 +445,7 @@ impl Shared {
             }
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.fatal.check()?;
         if let Some(before_sync) = &self.options.before_sync {
@@ -442,7 +453,8 @@ impl Shared {
         }
         self.database.write(batch)?;
         mark.sequence = self.database.sequence();
-        watermark.note(*mark)
+        watermark.note(*mark)?;
+        Ok(true)
     }
 
     /// Fails all that waits, now and later.
@@ -473,12 +485,15 @@ pub(super) fn run(shared: &Shared, watermark: Watermark, mark: Mark) {
 fn work(shared: &Shared, mut watermark: Watermark, mut mark: Mark) -> Result<(), StorageError> {
     while let Some(jobs) = shared.next() {
         let start = Instant::now();
-        if let Err(error) = shared.write(&jobs, &mut watermark, &mut mark) {
-            // The node is told first: nobody may act on what may be durable.
-            shared.fatal.report(&error);
-            jobs.into_iter().for_each(|job| (job.done)(Err(error.clone())));
-            return Err(error);
-        }
+        let wrote = match shared.write(&jobs, &mut watermark, &mut mark) {
+            Ok(wrote) => wrote,
+            Err(error) => {
+                // The node is told first: nobody may act on what may be durable.
+                shared.fatal.report(&error);
+                jobs.into_iter().for_each(|job| (job.done)(Err(error.clone())));
+                return Err(error);
+            }
+        };
         let took = start.elapsed();
         let mut queue = shared.queue.lock();
         queue.counts.writes += 1;
@@ -488,6 +503,9 @@ fn work(shared: &Shared, mut watermark: Watermark, mut mark: Mark) -> Result<(),
         drop(queue);
         shared.settled.notify_all();
         jobs.into_iter().for_each(|job| (job.done)(Ok(())));
+        if let (true, Some(after_sync)) = (wrote, &shared.options.after_sync) {
+            after_sync(took);
+        }
     }
     watermark.sync()
 }

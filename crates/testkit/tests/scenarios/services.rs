@@ -2,6 +2,7 @@
 //! what the interface says of itself.
 
 mod audit;
+mod metrics;
 mod seal;
 
 use std::collections::{BTreeMap, BTreeSet};
