@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, LazyLock, atomic::AtomicBool},
 };
@@ -23,6 +23,9 @@ use crate::{
 };
 
 use super::Cluster;
+
+/// A port by the system.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// One cluster at a time.
 static TURN: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
@@ -45,6 +48,7 @@ pub struct Builder {
     shares: (u32, u32),
     data_dirs: BTreeMap<u64, PathBuf>,
     proxied: bool,
+    fixed_ports: bool,
     settings: Vec<(&'static str, &'static str, Value)>,
 }
 
@@ -56,6 +60,7 @@ impl Builder {
             shares: (5, 3),
             data_dirs: BTreeMap::new(),
             proxied: true,
+            fixed_ports: false,
             settings: Vec::new(),
         }
     }
@@ -85,6 +90,14 @@ impl Builder {
     #[must_use]
     pub fn direct_links(mut self) -> Self {
         self.proxied = false;
+        self
+    }
+
+    /// Callers find each node at the same address after a restart, as a client
+    /// that knows addresses only needs it.
+    #[must_use]
+    pub fn fixed_ports(mut self) -> Self {
+        self.fixed_ports = true;
         self
     }
 
@@ -146,8 +159,12 @@ impl Builder {
         let cluster = ClusterId::from_random(rand::random());
         let pki = Arc::new(Pki::create(&folder.join("pki"), cluster, &members)?);
         let mesh = Arc::new(Mesh::between(&members).await?);
-        let direct = if self.proxied { BTreeMap::new() } else { reserve(&members)? };
-        let addresses = Addresses { mesh: &mesh, direct: &direct };
+        let [direct, clients] = reserve(&members)?;
+        let addresses = Addresses {
+            mesh: &mesh,
+            direct: if self.proxied { BTreeMap::new() } else { direct },
+            clients: if self.fixed_ports { clients } else { BTreeMap::new() },
+        };
         let nodes = members
             .iter()
             .map(|id| {
@@ -201,7 +218,6 @@ impl Builder {
                 ("address".to_owned(), addresses.dialled(id, member).to_string().into()),
             ]))
         });
-        let anywhere = || Value::from("127.0.0.1:0");
         let mut config = Table::new();
         config.insert("data_dir".to_owned(), text(&places.data));
         for (section, key, value) in [
@@ -209,9 +225,9 @@ impl Builder {
             ("node", "name", format!("node-{id}").into()),
             ("cluster", "id", pki.cluster().to_string().into()),
             ("cluster", "members", members.collect::<Vec<_>>().into()),
-            ("listen", "client", anywhere()),
+            ("listen", "client", addresses.listen_client(id).to_string().into()),
             ("listen", "peer", addresses.listen(id).to_string().into()),
-            ("listen", "monitor", anywhere()),
+            ("listen", "monitor", ANYWHERE.to_string().into()),
             ("tls", "certificate", text(&files.cert)),
             ("tls", "key", text(&files.key)),
             ("tls", "ca", text(pki.ca_path())),
@@ -234,7 +250,9 @@ impl Builder {
 struct Addresses<'a> {
     mesh: &'a Mesh,
     /// Addresses of members that are dialled directly.
-    direct: &'a BTreeMap<u64, SocketAddr>,
+    direct: BTreeMap<u64, SocketAddr>,
+    /// Addresses at which callers find members again.
+    clients: BTreeMap<u64, SocketAddr>,
 }
 
 impl Addresses<'_> {
@@ -247,18 +265,30 @@ impl Addresses<'_> {
 
     /// Where `member` listens: behind proxies, on a port by the system.
     fn listen(&self, member: u64) -> SocketAddr {
-        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        self.direct.get(&member).copied().unwrap_or(anywhere)
+        self.direct.get(&member).copied().unwrap_or(ANYWHERE)
+    }
+
+    /// Where `member` listens for callers: on a port by the system, unless that
+    /// must stay.
+    fn listen_client(&self, member: u64) -> SocketAddr {
+        self.clients.get(&member).copied().unwrap_or(ANYWHERE)
     }
 }
 
-/// Ports that were free a moment ago, a different one for each member.
-fn reserve(members: &[u64]) -> std::io::Result<BTreeMap<u64, SocketAddr>> {
+/// Two ports for each member that were free a moment ago, all different.
+fn reserve(members: &[u64]) -> std::io::Result<[BTreeMap<u64, SocketAddr>; 2]> {
+    let bind = || TcpListener::bind(ANYWHERE);
     let listeners = members
         .iter()
-        .map(|member| Ok((*member, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)))
+        .map(|member| Ok((*member, [bind()?, bind()?])))
         .collect::<std::io::Result<Vec<_>>>()?;
-    listeners.iter().map(|(member, listener)| Ok((*member, listener.local_addr()?))).collect()
+    let mut addresses = [BTreeMap::new(), BTreeMap::new()];
+    for (member, pair) in &listeners {
+        for (addresses, listener) in addresses.iter_mut().zip(pair) {
+            addresses.insert(*member, listener.local_addr()?);
+        }
+    }
+    Ok(addresses)
 }
 
 fn integer(value: u64) -> Value {
