@@ -1,25 +1,28 @@
-//! A closed loop of calls, one slice of time at a time.
+//! Calls, and one slice of time full of them.
 //!
-//! As many callers as calls are in flight; each calls again when it was
-//! answered. Only calls that are answered within the slice count; what was
-//! under way before it and after it keeps the servers warm.
+//! | part | does |
+//! |---|---|
+//! | [`closed`] | as many callers as calls are in flight; each calls again when it was answered |
+//! | [`open`] | calls come when they come, whether the last ones were answered or not |
+//! | [`jobs`] | a number of jobs, some at a time, to the last one |
+//!
+//! The loops give a [`Slice`]: what was answered and refused within it, and what
+//! the machine did meanwhile.
+
+pub mod closed;
+pub mod jobs;
+pub mod open;
 
 use std::{
     collections::BTreeMap,
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use strongroom_wire::v1::{
     GenerateDataKeyRequest, GenerateDataKeysRequest, crypto_client::CryptoClient,
 };
-use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::{
@@ -29,15 +32,9 @@ use crate::{
 };
 
 /// Before the slice: connections, caches and the group commit get into their stride.
-const LEAD_IN: Duration = Duration::from_millis(150);
-/// Pause after a refusal, so that a server that refuses isn't asked without end.
-const BACKOFF: Duration = Duration::from_millis(5);
+const LEAD_IN: Duration = Duration::from_millis(120);
 /// Longest latency that is told apart: the deadline and some more.
 const LATENCY_US_MAX: u64 = 20_000_000;
-
-const WARMING: u8 = 0;
-const COUNTING: u8 = 1;
-const OVER: u8 = 2;
 
 /// What a caller asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +45,23 @@ pub enum Call {
     DataKeys(u32),
 }
 
+impl Call {
+    /// Data keys that one call gives.
+    #[must_use]
+    pub fn data_keys(self) -> u32 {
+        match self {
+            Self::DataKey => 1,
+            Self::DataKeys(count) => count,
+        }
+    }
+}
+
 /// What is loaded: where, with what.
 pub struct Target<'a> {
     /// Connections.
     pub lanes: &'a Lanes,
-    /// The key used.
-    pub key_id: &'a str,
+    /// The keys used, each call one of them at random.
+    pub keys: Arc<[String]>,
     /// The call.
     pub call: Call,
     /// Processes that serve it.
@@ -65,11 +73,11 @@ pub struct Target<'a> {
 pub struct Slice {
     /// Its length.
     pub elapsed: Duration,
-    /// Calls answered well within it.
+    /// Calls that count and were answered well.
     pub answered: u64,
     /// Their latencies in microseconds.
     pub latency_us: Histogram<u64>,
-    /// Calls refused within it, by code and message.
+    /// Calls that count and were refused, by code and message.
     pub refused: BTreeMap<String, u64>,
     /// CPU time of the servers.
     pub server_cpu: Duration,
@@ -87,6 +95,40 @@ impl Slice {
     pub fn rate(&self) -> f64 {
         per_second(self.answered, self.elapsed)
     }
+
+    /// CPU time of the servers for one call, microseconds; no number without calls.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn server_cpu_us(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e6 / self.answered as f64
+    }
+
+    /// Median latency, milliseconds.
+    #[must_use]
+    pub fn p50_ms(&self) -> f64 {
+        quantile_ms(&self.latency_us, 0.5)
+    }
+
+    /// Takes over what was counted.
+    fn add(&mut self, counted: Counted) {
+        self.answered += counted.latencies_us.len() as u64;
+        for latency in counted.latencies_us {
+            self.latency_us.saturating_record(latency.max(1));
+        }
+        for (refusal, count) in counted.refused {
+            *self.refused.entry(refusal).or_default() += count;
+        }
+    }
+}
+
+/// A quantile of latencies in microseconds, in milliseconds; no number of none.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "latencies stay far below 2^52 us")]
+pub fn quantile_ms(latency_us: &Histogram<u64>, quantile: f64) -> f64 {
+    if latency_us.is_empty() {
+        return f64::NAN;
+    }
+    latency_us.value_at_quantile(quantile) as f64 / 1000.0
 }
 
 /// A histogram of latencies in microseconds.
@@ -106,42 +148,10 @@ pub fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
-/// Runs one slice with `in_flight` callers.
-///
-/// # Errors
-///
-/// When `/proc` can't be read, a server is gone, or a caller panicked.
-pub async fn slice(
-    target: &Target<'_>,
-    in_flight: usize,
-    length: Duration,
-) -> anyhow::Result<Slice> {
-    let phase = Arc::new(AtomicU8::new(WARMING));
-    let mut callers = JoinSet::new();
-    for position in 0..in_flight {
-        let lane = target.lanes.lane(position);
-        let message = Message::of(target.call, target.key_id);
-        callers.spawn(caller(lane, message, Arc::clone(&phase)));
-    }
-    tokio::time::sleep(LEAD_IN).await;
-    let before = Reading::take(target.servers)?;
-    phase.store(COUNTING, Ordering::Relaxed);
-    tokio::time::sleep(length).await;
-    phase.store(OVER, Ordering::Relaxed);
-    let after = Reading::take(target.servers)?;
-
-    let mut slice = after.since(&before);
-    while let Some(counted) = callers.join_next().await {
-        let counted = counted.context("a caller panicked")?;
-        slice.answered += counted.latencies_us.len() as u64;
-        for latency in counted.latencies_us {
-            slice.latency_us.saturating_record(latency.max(1));
-        }
-        for (refusal, count) in counted.refused {
-            *slice.refused.entry(refusal).or_default() += count;
-        }
-    }
-    Ok(slice)
+/// Microseconds of a duration.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The machine at one moment.
@@ -180,7 +190,7 @@ impl Reading {
     }
 }
 
-/// What one caller counted.
+/// What was counted of some calls.
 #[derive(Default)]
 struct Counted {
     latencies_us: Vec<u64>,
@@ -188,11 +198,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Counts a call that was answered in this phase.
-    fn note(&mut self, phase: u8, latency: Duration, result: Result<(), &Status>) {
-        if phase != COUNTING {
-            return;
-        }
+    fn note(&mut self, latency: Duration, result: Result<(), &Status>) {
         match result {
             Ok(()) => self.latencies_us.push(micros(latency)),
             Err(status) => {
@@ -203,10 +209,52 @@ impl Counted {
     }
 }
 
+/// Who calls, over one lane.
+#[derive(Clone)]
+struct Caller {
+    client: CryptoClient<Lane>,
+    keys: Arc<[String]>,
+    message: Message,
+}
+
 /// The message of a call.
+#[derive(Clone)]
 enum Message {
     DataKey(GenerateDataKeyRequest),
     DataKeys(GenerateDataKeysRequest),
+}
+
+impl Caller {
+    /// Over the lane of caller `position`.
+    fn of(target: &Target<'_>, position: usize) -> Self {
+        let key = target.keys.first().map(String::as_str).unwrap_or_default();
+        Self {
+            client: CryptoClient::new(target.lanes.lane(position)),
+            keys: Arc::clone(&target.keys),
+            message: Message::of(target.call, key),
+        }
+    }
+
+    /// Calls once, with the key that `pick` falls on.
+    async fn call(&mut self, pick: usize) -> Result<(), Status> {
+        let other = (self.keys.len() > 1).then(|| &self.keys[pick % self.keys.len()]);
+        match &self.message {
+            Message::DataKey(request) => {
+                let mut request = request.clone();
+                if let Some(key) = other {
+                    request.key_id.clone_from(key);
+                }
+                self.client.generate_data_key(request).await.map(drop)
+            }
+            Message::DataKeys(request) => {
+                let mut request = request.clone();
+                if let Some(key) = other {
+                    request.key_id.clone_from(key);
+                }
+                self.client.generate_data_keys(request).await.map(drop)
+            }
+        }
+    }
 }
 
 impl Message {
@@ -223,118 +271,34 @@ impl Message {
             }),
         }
     }
-
-    async fn send(&self, client: &mut CryptoClient<Lane>) -> Result<(), Status> {
-        match self {
-            Self::DataKey(request) => client.generate_data_key(request.clone()).await.map(drop),
-            Self::DataKeys(request) => client.generate_data_keys(request.clone()).await.map(drop),
-        }
-    }
-}
-
-/// Calls until the slice is over.
-async fn caller(lane: Lane, message: Message, phase: Arc<AtomicU8>) -> Counted {
-    let mut client = CryptoClient::new(lane);
-    let mut counted = Counted::default();
-    loop {
-        let started = Instant::now();
-        let result = message.send(&mut client).await;
-        let phase = phase.load(Ordering::Relaxed);
-        counted.note(phase, started.elapsed(), result.as_ref().copied());
-        if phase == OVER {
-            return counted;
-        }
-        if result.is_err() {
-            tokio::time::sleep(BACKOFF).await;
-        }
-    }
-}
-
-/// Microseconds of a duration.
-#[must_use]
-pub fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Keeps `in_flight` jobs running until `count` have been started, and gives
-/// what the first failing one says.
-///
-/// # Errors
-///
-/// Of the job that failed first.
-pub async fn all<F>(
-    count: u64,
-    in_flight: usize,
-    mut job: impl FnMut(u64) -> F,
-) -> anyhow::Result<()>
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    let mut running = JoinSet::new();
-    for number in 0..count {
-        if running.len() >= in_flight
-            && let Some(ended) = running.join_next().await
-        {
-            ended.context("a job panicked")??;
-        }
-        running.spawn(job(number));
-    }
-    while let Some(ended) = running.join_next().await {
-        ended.context("a job panicked")??;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_failing_job_is_not_lost_and_all_jobs_run_once() {
-        let failed = all(10, 3, |number| async move {
-            anyhow::ensure!(number != 7, "seven");
-            Ok(())
-        });
-        assert_eq!(failed.await.unwrap_err().to_string(), "seven");
-
-        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-        all(100, 7, |number| {
-            let seen = Arc::clone(&seen);
-            async move {
-                seen.lock().unwrap().push(number);
-                Ok(())
-            }
-        })
-        .await
-        .unwrap();
-        let mut seen = seen.lock().unwrap().clone();
-        seen.sort_unstable();
-        assert_eq!(seen, (0..100).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn what_is_answered_outside_the_slice_does_not_count() {
-        let mut counted = Counted::default();
-        let refusal = Status::aborted("again");
-        for phase in [WARMING, OVER] {
-            counted.note(phase, Duration::from_micros(1), Ok(()));
-            counted.note(phase, Duration::from_micros(2), Err(&refusal));
-        }
-        assert!(counted.latencies_us.is_empty() && counted.refused.is_empty());
-        counted.note(COUNTING, Duration::from_micros(3), Err(&refusal));
-        counted.note(COUNTING, Duration::from_micros(4), Ok(()));
-        assert_eq!(counted.latencies_us, [4]);
-        assert_eq!(counted.refused.into_values().sum::<u64>(), 1);
-    }
-
     #[test]
     fn a_batch_asks_for_the_same_data_keys_as_single_calls() {
         let Message::DataKey(one) = Message::of(Call::DataKey, "k") else { panic!("one") };
         let Message::DataKeys(many) = Message::of(Call::DataKeys(7), "k") else { panic!("many") };
-        assert_eq!(many.count, 7);
+        assert_eq!(
+            (many.count, Call::DataKeys(7).data_keys(), Call::DataKey.data_keys()),
+            (7, 7, 1)
+        );
         assert_eq!(
             (many.key_id, many.encryption_context, many.key_spec),
             (one.key_id, one.encryption_context, one.key_spec)
         );
+    }
+
+    #[test]
+    fn refusals_are_counted_by_what_they_say_and_have_no_latency() {
+        let mut counted = Counted::default();
+        let refusal = Status::aborted("again");
+        counted.note(Duration::from_micros(3), Err(&refusal));
+        counted.note(Duration::from_micros(3), Err(&refusal));
+        counted.note(Duration::from_micros(4), Ok(()));
+        assert_eq!(counted.latencies_us, [4]);
+        assert_eq!(counted.refused, BTreeMap::from([("Aborted: again".to_owned(), 2)]));
     }
 }

@@ -1,4 +1,4 @@
-//! Pairs of slices, and what they come to.
+//! Pairs of slices, what spoils them, and what they come to.
 //!
 //! Slices alternate: echo, cluster, echo, cluster, …, echo. Each slice of the
 //! cluster is held against the mean of the two of the echo around it, so that a
@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::load::{self, Slice};
+use crate::{
+    load::{self, Slice},
+    stats::Sample,
+};
 
 /// What spoils a slice.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +24,30 @@ pub struct Tolerance {
     pub foreign_max: f64,
 }
 
+impl Default for Tolerance {
+    /// A fiftieth stolen, a fifth foreign.
+    fn default() -> Self {
+        Self { stolen_max: 0.02, foreign_max: 0.20 }
+    }
+}
+
+/// Who spoiled a slice; of several, the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spoiler {
+    /// Other processes of this machine.
+    Foreign,
+    /// The hypervisor.
+    Stolen,
+}
+
 impl Tolerance {
-    /// Whether a slice can't be used.
+    /// Why a slice can't be used; `None` where it can.
     #[must_use]
-    pub fn spoils(&self, slice: &Slice) -> bool {
-        slice.stolen > self.stolen_max || slice.foreign > self.foreign_max
+    pub fn spoiler(&self, slice: &Slice) -> Option<Spoiler> {
+        if slice.stolen > self.stolen_max {
+            return Some(Spoiler::Stolen);
+        }
+        (slice.foreign > self.foreign_max).then_some(Spoiler::Foreign)
     }
 }
 
@@ -41,24 +63,62 @@ pub struct Round {
 }
 
 impl Round {
-    /// Whether it must be thrown away.
+    /// Why it must be thrown away; `None` where it counts.
     #[must_use]
-    pub fn is_spoiled(&self, tolerance: &Tolerance) -> bool {
-        [&self.before, &self.cluster, &self.after].into_iter().any(|slice| tolerance.spoils(slice))
+    pub fn spoiler(&self, tolerance: &Tolerance) -> Option<Spoiler> {
+        let slices = [&self.before, &self.cluster, &self.after].into_iter();
+        slices.filter_map(|slice| tolerance.spoiler(slice)).max()
     }
 
     /// Rate of the cluster of the echo's.
     #[must_use]
     pub fn ratio(&self) -> f64 {
-        self.cluster.rate() / f64::midpoint(self.before.rate(), self.after.rate())
+        self.of_echo(Slice::rate)
+    }
+
+    /// Something of the cluster of the same of the echo.
+    #[must_use]
+    pub fn of_echo(&self, what: impl Fn(&Slice) -> f64) -> f64 {
+        what(&self.cluster) / self.echo(&what)
+    }
+
+    /// Something of the echo: the mean of before and after.
+    #[must_use]
+    pub fn echo(&self, what: impl Fn(&Slice) -> f64) -> f64 {
+        f64::midpoint(what(&self.before), what(&self.after))
+    }
+}
+
+/// Rounds that were thrown away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thrown {
+    /// Because CPU time was stolen.
+    pub stolen: usize,
+    /// Because other processes took too much.
+    pub foreign: usize,
+}
+
+impl Thrown {
+    /// Counts one more.
+    pub fn count(&mut self, spoiler: Spoiler) {
+        match spoiler {
+            Spoiler::Stolen => self.stolen += 1,
+            Spoiler::Foreign => self.foreign += 1,
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(self) -> usize {
+        self.stolen + self.foreign
     }
 }
 
 /// Slices of one kind, put together.
 #[derive(Clone, Debug)]
 pub struct Total {
-    /// Calls a second in each slice, ascending.
-    pub rates: Vec<f64>,
+    /// Calls a second in each slice.
+    pub rates: Sample,
     /// Latencies of all calls, microseconds.
     pub latency_us: Histogram<u64>,
     /// CPU time of the servers for one call.
@@ -85,33 +145,18 @@ impl Total {
             server += slice.server_cpu;
             client += slice.client_cpu;
         }
-        rates.sort_by(f64::total_cmp);
         let per_call = |cpu: Duration| {
             let calls = u32::try_from(answered).unwrap_or(u32::MAX);
             cpu.checked_div(calls).unwrap_or_default()
         };
         Self {
-            rates,
+            rates: Sample::new(rates),
             latency_us,
             server_cpu_per_call: per_call(server),
             client_cpu_per_call: per_call(client),
             refused,
         }
     }
-}
-
-/// The value below which `share` of the ascending `values` lie; 0 of none.
-#[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a position within a short list"
-)]
-pub fn quantile(values: &[f64], share: f64) -> f64 {
-    let last = values.len().saturating_sub(1);
-    let position = (last as f64 * share.clamp(0.0, 1.0)).round() as usize;
-    values.get(position).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -138,18 +183,22 @@ mod tests {
     #[test]
     fn one_spoiled_slice_of_three_spoils_the_round() {
         let tolerance = Tolerance { stolen_max: 0.02, foreign_max: 0.2 };
-        let (good, stolen, foreign) =
-            (slice(1, 0.02, 0.2), slice(1, 0.03, 0.0), slice(1, 0.0, 0.3));
-        for bad in [&stolen, &foreign] {
+        let good = slice(1, 0.02, 0.2);
+        let bad = [(slice(1, 0.03, 0.0), Spoiler::Stolen), (slice(1, 0.0, 0.3), Spoiler::Foreign)];
+        let mut thrown = Thrown::default();
+        for (bad, spoiler) in &bad {
             for place in 0..3 {
                 let mut of = [&good, &good, &good];
                 of[place] = bad;
                 let [before, cluster, after] = of.map(Clone::clone);
-                assert!(Round { before, cluster, after }.is_spoiled(&tolerance));
+                let round = Round { before, cluster, after };
+                assert_eq!(round.spoiler(&tolerance), Some(*spoiler));
+                thrown.count(*spoiler);
             }
         }
+        assert_eq!((thrown, thrown.all()), (Thrown { stolen: 3, foreign: 3 }, 6));
         let round = Round { before: good.clone(), cluster: good.clone(), after: good };
-        assert!(!round.is_spoiled(&tolerance));
+        assert_eq!(round.spoiler(&tolerance), None);
     }
 
     #[test]
@@ -160,6 +209,7 @@ mod tests {
             after: slice(300, 0.0, 0.0),
         };
         assert!((round.ratio() - 0.5).abs() < 1e-9);
+        assert!((round.of_echo(Slice::server_cpu_us) - 1.0).abs() < 1e-9);
     }
 
     #[test]
@@ -167,19 +217,9 @@ mod tests {
         let none = Total::of([]);
         assert!(none.rates.is_empty() && none.server_cpu_per_call.is_zero());
         let total = Total::of([&slice(30, 0.0, 0.0), &slice(10, 0.0, 0.0)]);
-        assert!((quantile(&total.rates, 0.0) - 10.0).abs() < 1e-9);
+        assert!((total.rates.quantile(0.0) - 10.0).abs() < 1e-9);
         assert_eq!(total.latency_us.len(), 40);
         assert_eq!(total.server_cpu_per_call, Duration::from_millis(1));
         assert_eq!(total.refused, 2);
-    }
-
-    #[test]
-    fn quantiles_are_values_that_were_measured() {
-        let none: [f64; 0] = [];
-        assert!(quantile(&none, 0.5).abs() < 1e-9);
-        let values = [1.0, 2.0, 30.0];
-        for (share, value) in [(0.0, 1.0), (0.5, 2.0), (1.0, 30.0), (7.0, 30.0)] {
-            assert!((quantile(&values, share) - value).abs() < 1e-9, "{share}");
-        }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 const START: Duration = Duration::from_secs(30);
 
 /// A front of a cluster whose nodes keep their addresses
-/// (`Builder::fixed_clients`).
+/// (`Builder::fixed_ports`).
 pub struct Front {
     /// Its number.
     pub id: u64,

@@ -13,11 +13,13 @@
     reason = "a task runner: it talks to its terminal and times its steps"
 )]
 
+mod bench;
 mod cargo;
 mod check;
 mod demo;
 mod graph;
 mod prerequisites;
+mod program;
 mod steps;
 mod test;
 
@@ -38,6 +40,8 @@ Tasks:
   fix            formats, and applies what the linter can fix by itself
   test [args]    builds everything, then runs all tests; arguments go to `cargo test`
   demo [--once]  builds the workspace and shows a cluster at work
+  bench quick    builds the workspace and prints the ratios to reach, in two minutes
+  bench full     these and all else that is measured, in hours; --help says more
   graph          prints which of our crates imports which
   help           this text
 ";
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let result = match task.to_str() {
         Some("test") => test::run(&rest),
         Some("demo") => demo::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("check") if rest.is_empty() => check::run(),
         Some("fix") if rest.is_empty() => check::fix(),
         Some("graph") if rest.is_empty() => graph::print(),

@@ -55,7 +55,7 @@ pub struct Builder {
     shares: (u32, u32),
     data_dirs: BTreeMap<u64, PathBuf>,
     proxied: bool,
-    fixed_clients: bool,
+    fixed_ports: bool,
     settings: Vec<Setting>,
 }
 
@@ -67,7 +67,7 @@ impl Builder {
             shares: (5, 3),
             data_dirs: BTreeMap::new(),
             proxied: true,
-            fixed_clients: false,
+            fixed_ports: false,
             settings: Vec::new(),
         }
     }
@@ -103,8 +103,8 @@ impl Builder {
     /// Nodes listen for callers at addresses that stay through restarts, as fronts
     /// and long-lived clients need it.
     #[must_use]
-    pub fn fixed_clients(mut self) -> Self {
-        self.fixed_clients = true;
+    pub fn fixed_ports(mut self) -> Self {
+        self.fixed_ports = true;
         self
     }
 
@@ -180,7 +180,7 @@ impl Builder {
         let pki = Arc::new(Pki::create(&folder.join("pki"), cluster, &members)?);
         let mesh = Arc::new(Mesh::between(&members).await?);
         let direct = if self.proxied { BTreeMap::new() } else { reserve(&members)? };
-        if self.fixed_clients {
+        if self.fixed_ports {
             for (node, address) in reserve(&members)? {
                 self = self.set_on(node, "listen", "client", address.to_string());
             }

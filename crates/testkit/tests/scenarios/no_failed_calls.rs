@@ -131,7 +131,7 @@ fn addresses(nodes: &[Arc<Node>]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_sees_no_failure_while_nodes_are_killed_paused_sealed_and_restarted() {
-    let builder = Cluster::builder("client-faults").fixed_clients();
+    let builder = Cluster::builder("client-faults").fixed_ports();
     let cluster = builder.serving().await.unwrap();
     let tenant = cluster.tenant().await.unwrap();
     let callers = Callers::start(&cluster, &tenant, &addresses(cluster.nodes()));
@@ -149,7 +149,7 @@ async fn the_client_sees_no_failure_while_nodes_are_killed_paused_sealed_and_res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn through_fronts_nobody_sees_a_failure_while_nodes_and_fronts_come_and_go() {
-    let builder = Cluster::builder("front-faults").fixed_clients();
+    let builder = Cluster::builder("front-faults").fixed_ports();
     let cluster = builder.serving().await.unwrap();
     let tenant = cluster.tenant().await.unwrap();
     let fronts =

@@ -9,8 +9,10 @@ use strongroom_benches::{lanes::Lanes, load::per_second, machine::disk_bytes};
 use strongroom_testkit::Cluster;
 
 use crate::{
-    fill::{last_share_to_serving, memory, servers, use_keys},
+    keys::use_keys,
     report::Figures,
+    serving::{last_share_to_serving, memory},
+    stand::servers,
 };
 
 /// Catching up takes this long at most.
