@@ -21,6 +21,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use node::ledger::{
     Attempt, BatchAuthority, Ledger, Proposals, Resolution, Sequences, Settled, run,
 };
+use prometheus::{Histogram, HistogramOpts};
 use strongroom_base::{AuditSequence, BootId, LogIndex, NodeId};
 use strongroom_format::store::{self, guard::Expect};
 use strongroom_state::{BatchOutcome, Verdict};
@@ -66,7 +67,10 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     let node = NodeId::new(1).expect("1 is an id");
     let boot = BootId { count: 1, nonce: 7 };
     let (sequences, authority) = (Arc::new(Sequences::default()), Arc::new(Unproven));
-    runtime.spawn(run(ledger.clone(), node, boot, sequences, authority, Arc::new(AtOnce)));
+    let options = HistogramOpts::new("batch_attempts", "attempts of a batch");
+    let attempts = Histogram::with_opts(options).expect("a valid name");
+    let at_once = Arc::new(AtOnce);
+    runtime.spawn(run(ledger.clone(), node, boot, sequences, authority, at_once, attempts));
     let mut group = criterion.benchmark_group("ledger");
     for count in [1, 64, TOGETHER] {
         group.throughput(Throughput::Elements(count));
