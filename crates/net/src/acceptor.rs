@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    connection::{ConnectInfo, TlsConn},
+    connection::{ConnectInfo, Gate, TlsConn},
     credentials::{Credentials, validity},
     handshake::{self, ALPN_HTTP2, HandshakeError},
     identity::PeerIdentity,
@@ -90,6 +90,7 @@ pub struct Incoming {
     store: Arc<CertStore>,
     limits: AcceptorLimits,
     stats: Arc<AcceptorStats>,
+    gate: Option<Gate>,
     handshakes: JoinSet<Result<TlsConn, HandshakeFailed>>,
     pause: Option<Pin<Box<Sleep>>>,
     log: LogLimit,
@@ -126,10 +127,18 @@ impl Incoming {
             store,
             limits,
             stats,
+            gate: None,
             handshakes: JoinSet::new(),
             pause: None,
             log: LogLimit::default(),
         }
+    }
+
+    /// The same, and `gate` is asked before each handshake. What it refuses is
+    /// closed at once and counted as over the limit.
+    #[must_use]
+    pub fn with_gate(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// The address that is listened on.
@@ -159,12 +168,20 @@ impl Incoming {
             AcceptorStats::add(&self.stats.handshake_failed);
             return;
         };
+        let admitted = match self.gate.as_ref().map(|gate| gate(remote)) {
+            Some(None) => {
+                AcceptorStats::add(&self.stats.refused_over_limit);
+                return;
+            }
+            Some(admitted) => admitted,
+            None => None,
+        };
         let (credentials, listener) = (self.store.current(), self.listener);
         let timeout = self.timeout();
         self.handshakes.spawn(async move {
             let work = shake_hands(&credentials, listener, tcp, remote, open);
             match tokio::time::timeout(timeout, work).await {
-                Ok(result) => result,
+                Ok(result) => result.map(|connection| connection.admitted(admitted)),
                 Err(_) => Err(HandshakeError::Timeout {
                     timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
                 }),

@@ -1,6 +1,7 @@
 //! An accepted connection, as tonic serves it.
 
 use std::{
+    any::Any,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
@@ -50,6 +51,13 @@ impl ConnectInfo {
     }
 }
 
+/// What a [`Gate`] keeps for as long as a connection is open, its handshake
+/// included: dropped with it.
+pub type Admitted = Box<dyn Any + Send + Sync>;
+
+/// Says before the handshake whether a connection from an address is taken.
+pub type Gate = Arc<dyn Fn(SocketAddr) -> Option<Admitted> + Send + Sync>;
+
 /// A TLS connection whose handshake is over and whose peer was let in.
 ///
 /// Ends by itself, with an error of [`io::ErrorKind::ConnectionAborted`], when
@@ -62,6 +70,8 @@ pub struct TlsConn {
     info: ConnectInfo,
     /// Keeps the connection counted.
     _open: OpenGuard,
+    /// What the listener's gate gave.
+    _admitted: Option<Admitted>,
 }
 
 impl TlsConn {
@@ -73,7 +83,13 @@ impl TlsConn {
         not_after: Option<UnixMillis>,
         open: OpenGuard,
     ) -> Self {
-        Self { stream: Ending::new(stream, not_after, info.end.clone()), info, _open: open }
+        let stream = Ending::new(stream, not_after, info.end.clone());
+        Self { stream, info, _open: open, _admitted: None }
+    }
+
+    /// The same, keeping `admitted` until it is dropped.
+    pub(crate) fn admitted(self, admitted: Option<Admitted>) -> Self {
+        Self { _admitted: admitted, ..self }
     }
 
     /// Who is at the other end.

@@ -1,4 +1,5 @@
-//! Dialling a peer: mutual TLS with exactly the node that is meant.
+//! Dialling a node: mutual TLS with exactly the one that is meant, or, for a
+//! front, with any node of the cluster.
 
 use std::{
     error::Error as StdError,
@@ -63,9 +64,17 @@ pub enum ConnectError {
         /// What is wrong.
         source: HandshakeError,
     },
+    /// The handshake failed where any node was meant: who is there is none.
+    #[error("no trusted connection to a node at {address}")]
+    AnyNode {
+        /// Host and port.
+        address: String,
+        /// What is wrong.
+        source: HandshakeError,
+    },
 }
 
-/// Dials node `node`, for `tonic::transport::Endpoint::connect_with_connector`.
+/// Dials nodes, for `tonic::transport::Endpoint::connect_with_connector`.
 ///
 /// The endpoint's URI is `http://host:port`: TLS is done here, so tonic must not
 /// do it too. The host is where to dial and no more: whoever answers is let in
@@ -74,7 +83,8 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct Connector {
     store: Arc<CertStore>,
-    node: NodeId,
+    /// Who is meant; `None`: any node of the cluster.
+    node: Option<NodeId>,
     timeout: Duration,
     tcp: HttpConnector,
 }
@@ -84,6 +94,17 @@ impl Connector {
     /// handshake have `timeout` together.
     #[must_use]
     pub fn new(store: Arc<CertStore>, node: NodeId, timeout: Duration) -> Self {
+        Self::dialling(store, Some(node), timeout)
+    }
+
+    /// Dials whichever node of this process's cluster is at the address: for a
+    /// front, which is told addresses and no ids.
+    #[must_use]
+    pub fn to_any_node(store: Arc<CertStore>, timeout: Duration) -> Self {
+        Self::dialling(store, None, timeout)
+    }
+
+    fn dialling(store: Arc<CertStore>, node: Option<NodeId>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
@@ -113,7 +134,11 @@ impl Connector {
             .map_err(|error| dial(error.into()))?;
         let tcp = self.tcp.call(uri.clone()).await.map_err(|error| dial(error.into()))?;
         self.handshake(tcp.into_inner(), uri).await.map(TokioIo::new).map_err(|source| {
-            ConnectError::Handshake { node: self.node, address: address.to_owned(), source }
+            let address = address.to_owned();
+            match self.node {
+                Some(node) => ConnectError::Handshake { node, address, source },
+                None => ConnectError::AnyNode { address, source },
+            }
         })
     }
 

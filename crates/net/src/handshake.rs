@@ -157,10 +157,11 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// What dialling node `node` of our cluster demands.
+/// What dialling node `node` of our cluster demands, or any node where none is
+/// named.
 pub(crate) fn client_config(
     own: &Credentials,
-    node: NodeId,
+    node: Option<NodeId>,
 ) -> Result<ClientConfig, rustls::Error> {
     let verifier = NodeVerifier::new(Arc::clone(own.roots()), own.identity().cluster, node);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`CertStore`] | holds certificate, key and CA of this node; reloads them when the files change |
 //! | [`Incoming`] | accepts connections, bounds them and their handshakes, hands them to tonic |
-//! | [`Connector`] | dials a peer and accepts only the node that was meant |
+//! | [`Connector`] | dials a node and accepts only the one that was meant, or any of the cluster |
 //! | [`DevelopmentCa`] | issues certificates for trials, tests and small set-ups |
 //!
 //! Host names and addresses are never what is trusted, neither by nodes nor by
@@ -37,7 +37,7 @@ mod testing;
 mod verify;
 
 pub use acceptor::{AcceptorLimits, Incoming, Listener};
-pub use connection::{ConnectInfo, TlsConn};
+pub use connection::{Admitted, ConnectInfo, Gate, TlsConn};
 pub use connector::{ConnectError, Connector, PeerStream};
 pub use credentials::{Credentials, LoadError, TlsPaths};
 pub use ending::Ending;

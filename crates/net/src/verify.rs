@@ -66,17 +66,22 @@ fn webpki_client(
     builder.build().map_err(|error| Error::General(error.to_string()))
 }
 
-/// Lets in exactly one server: node `node` of `cluster`.
+/// Lets in exactly one server, node `node` of `cluster`; or, where none is named,
+/// any node of it.
 #[derive(Debug)]
 pub(crate) struct NodeVerifier {
     roots: Arc<RootCertStore>,
     cluster: ClusterId,
-    node: NodeId,
+    node: Option<NodeId>,
 }
 
 impl NodeVerifier {
-    pub(crate) fn new(roots: Arc<RootCertStore>, cluster: ClusterId, node: NodeId) -> Self {
-        Self { roots, cluster, node }
+    pub(crate) fn new(
+        roots: Arc<RootCertStore>,
+        cluster: ClusterId,
+        node: impl Into<Option<NodeId>>,
+    ) -> Self {
+        Self { roots, cluster, node: node.into() }
     }
 }
 
@@ -92,7 +97,10 @@ impl ServerCertVerifier for NodeVerifier {
         require_server(end_entity, intermediates, &self.roots, now)?;
         let identity = PeerIdentity::from_certificate(end_entity)?;
         identity.require_cluster(self.cluster)?;
-        identity.require_node(self.node)?;
+        match self.node {
+            Some(node) => identity.require_node(node)?,
+            None => drop(identity.require_any_node()?),
+        }
         Ok(ServerCertVerified::assertion())
     }
 
