@@ -163,3 +163,54 @@ pub const ROW_CACHE_ROWS_MAX: usize = 65_536;
 
 /// Longest life of a bearer token: ten years.
 pub const TOKEN_TTL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
+
+/// Largest header list that a front takes: what it adds (address and identity of
+/// the caller, deadline, request id) still fits a node's bound.
+pub const FRONT_HEADER_LIST_BYTES_MAX: u32 = HEADER_LIST_BYTES_MAX - 2048;
+/// Connections of one front at a time, where none is configured. An idle one
+/// costs some 40 KiB.
+pub const FRONT_CONNECTIONS_MAX: usize = 16_384;
+/// The same from one address (IPv6: from one /64 network): one caller, however
+/// busy, leaves most of a front to the others.
+pub const FRONT_CONNECTIONS_PER_SOURCE: usize = 2048;
+/// Requests that a front works on at a time: what three nodes work on. Each holds
+/// a task of some 10 KiB.
+pub const FRONT_REQUESTS_MAX: usize = 3 * REQUESTS_IN_FLIGHT_MAX;
+/// The same from one address: half, so that the other half stays for the others.
+pub const FRONT_REQUESTS_PER_SOURCE: usize = FRONT_REQUESTS_MAX / 2;
+/// Requests a second from one address: above what one process can send for good
+/// reason, below what refusing costs a front.
+pub const FRONT_RATE_PER_SOURCE: u32 = 20_000;
+/// Addresses without a connection whose rate is remembered; beyond them the ones
+/// that were quiet for longest are forgotten. Some 200 bytes each.
+pub const FRONT_SOURCES_KEPT: usize = 16_384;
+/// Bytes of request messages that a front holds at a time, over all connections.
+pub const FRONT_REQUEST_BYTES_MAX: usize = 2 * REQUEST_BYTES_IN_FLIGHT_MAX;
+/// The same of one connection: three of the largest messages at a time.
+pub const FRONT_CONNECTION_BYTES_MAX: usize = 3 * CLIENT_MESSAGE_BYTES_MAX;
+/// Largest answer that a front holds, which it does until the answer is whole: a
+/// full page of events with room. What the client takes is larger.
+pub const FRONT_ANSWER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of answers that a front holds at a time, from the node's first byte to
+/// the caller's last.
+pub const FRONT_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Streams (events, health, reflection) through one front at a time.
+pub const FRONT_STREAMS_MAX: usize = 1024;
+/// The same from one address, where its requests are bounded at all.
+pub const FRONT_STREAMS_PER_SOURCE: usize = FRONT_STREAMS_MAX / 4;
+/// Probes (health) from one address under way at a time, where its requests are
+/// bounded at all: one of several balancers' checks that hang leaves the others'.
+pub const FRONT_PROBES_PER_SOURCE: usize = RESERVED_CALLS_MAX / 4;
+/// A probe is answered at once; one whose request doesn't come whole in this time
+/// is given up.
+pub const FRONT_PROBE_MS: u64 = 1000;
+/// Bytes that a node may send into one stream before its caller reads them. The
+/// connection's window is that of all streams, so that one which isn't read stops
+/// no other.
+pub const FRONT_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// A front's answer comes this long before the deadline; the node is given less by
+/// as much, and keeps its own margin ([`DEADLINE_MARGIN_MS`]) beside it.
+pub const FRONT_DEADLINE_MARGIN_MS: u64 = 20;
+/// A connection on which no request is under way is closed after this long, where
+/// no other time is configured; callers dial again on their next request.
+pub const FRONT_IDLE_MS: u64 = 600_000;

@@ -61,7 +61,7 @@ const STATE_NEVER: &[&str] = &[
     "tonic",
 ];
 
-/// The table. `front` and `policy` stand here for the day they come.
+/// The table. `policy` stands here for the day it comes.
 const TABLE: &[Row] = &[
     row("base", &[], Only(&["serde", "thiserror", "uuid"])),
     row("secmem", &[], Only(&["libc"])),
