@@ -168,7 +168,7 @@ pub const TOKEN_TTL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 /// the caller, deadline, request id) still fits a node's bound.
 pub const FRONT_HEADER_LIST_BYTES_MAX: u32 = HEADER_LIST_BYTES_MAX - 2048;
 /// Connections of one front at a time, where none is configured. An idle one
-/// costs some 40 KiB.
+/// costs some 60 KiB: 1 GiB for all of them.
 pub const FRONT_CONNECTIONS_MAX: usize = 16_384;
 /// The same from one address (IPv6: from one /64 network): one caller, however
 /// busy, leaves most of a front to the others.
