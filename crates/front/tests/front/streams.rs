@@ -72,7 +72,7 @@ async fn a_stream_that_no_node_grants_is_refused() {
 async fn a_stream_that_is_not_read_stops_nobody_elses_and_is_closed() {
     let pki = Pki::new();
     let nodes = [Node::start(&pki, 1).await];
-    let front = front(&pki, addresses(&nodes), |config| config.limits.stall_ms = 2000).await;
+    let front = front(&pki, addresses(&nodes), |config| config.limits.stall_ms = 6000).await;
     front.ready().await;
     nodes[0].does(Does::Streams { messages: 0, then: Then::Floods });
     let slow = Caller::connect(&pki, &front, None).await;
@@ -80,10 +80,13 @@ async fn a_stream_that_is_not_read_stops_nobody_elses_and_is_closed() {
     for _ in 0..20 {
         unread.push(slow.send(TAIL, &[], framed(b"")).await.unwrap());
     }
+    // More than one connection between front and node would take unread.
+    until("the streams are full", || nodes[0].streamed_bytes() > 5_500_000).await;
     nodes[0].does(Does::Streams { messages: 200, then: Then::Ends });
     let fast = Caller::connect(&pki, &front, None).await;
     let reply = fast.call(TAIL, b"").await;
     assert_eq!((reply.code(), reply.body.len()), (Code::Ok, 1200));
+    assert!(!slow.is_closed(), "nobody had to go for that");
     until("the connection that isn't read is closed", || slow.is_closed()).await;
     until("the node's streams are, too", || nodes[0].streams() == 0).await;
     assert!(!fast.is_closed());

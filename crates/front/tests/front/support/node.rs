@@ -81,6 +81,7 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     under_way: AtomicUsize,
     streams: AtomicUsize,
+    streamed_bytes: AtomicUsize,
 }
 
 /// A node.
@@ -121,6 +122,7 @@ impl Node {
             seen: Mutex::default(),
             under_way: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            streamed_bytes: AtomicUsize::new(0),
         });
         let served = Arc::clone(&inner);
         // All of it ends with the task: connections, too.
@@ -164,6 +166,11 @@ impl Node {
     /// Streams that are open.
     pub(crate) fn streams(&self) -> usize {
         self.inner.streams.load(SeqCst)
+    }
+
+    /// Bytes that were sent in streams, or wait to be.
+    pub(crate) fn streamed_bytes(&self) -> usize {
+        self.inner.streamed_bytes.load(SeqCst)
     }
 
     /// Calls that are not answered yet.
@@ -275,13 +282,14 @@ fn whole(message: Bytes) -> Response<Body> {
 fn stream(messages: usize, then: Then, open: Open) -> Response<Body> {
     let (tx, rx) = mpsc::channel(1);
     tokio::spawn(async move {
-        let _open = open;
         let mut number = 0_usize;
         while number < messages || then == Then::Floods {
             let message = framed(&vec![number as u8; if then == Then::Floods { 8000 } else { 1 }]);
+            let bytes = message.len();
             if tx.send(Frame::data(message)).await.is_err() {
                 return;
             }
+            open.0.streamed_bytes.fetch_add(bytes, SeqCst);
             number += 1;
         }
         match then {
