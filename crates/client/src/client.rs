@@ -55,7 +55,8 @@ impl Client {
         let pool = Pool::new(config)?;
         let credentials = Credentials::new(config.token.as_ref());
         let node = |address: &Address| {
-            let connection = Connection::new(address.clone(), pool.connector().clone());
+            let connection =
+                Connection::new(address.clone(), pool.connector().clone().nodes_only());
             Node::new(connection, credentials.clone(), config.timeout)
         };
         let nodes = config.addresses.iter().map(node).collect();

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     address::{Address, AddressError},
     balance::Resolver,
+    dialer::{Dialer, Windows},
     token::Token,
 };
 
@@ -21,6 +22,9 @@ const CONNECTIONS_DEFAULT: NonZeroUsize = NonZeroUsize::new(4).expect("four is n
 /// is left within a second.
 const PROBE_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
+/// Between two probes while nobody calls: thousands of idle clients should cost
+/// a node nothing.
+const PROBE_IDLE_INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
 /// Between two look-ups of names.
 const RESOLVE_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -88,12 +92,20 @@ pub struct Config {
     pub fail_fast: bool,
     /// Between two probes of a node while calls are made.
     pub probe_interval: Duration,
+    /// The same while nobody calls.
+    pub probe_idle_interval: Duration,
     /// Time that a probe has; a node that answers nothing for longer is left.
     pub probe_timeout: Duration,
     /// Between two look-ups of names; sooner when attempts fail.
     pub resolve_interval: Duration,
     /// How names become addresses.
     pub resolver: Resolver,
+    /// Makes the connections, where this crate is not to: then CA and certificate
+    /// above are not looked at.
+    pub dialer: Option<Dialer>,
+    /// What nodes may send before it is read; `None`: as much as the library lets
+    /// them.
+    pub windows: Option<Windows>,
 }
 
 impl Config {
@@ -128,9 +140,12 @@ impl Config {
             hedge_decrypt_after: None,
             fail_fast: false,
             probe_interval: PROBE_INTERVAL_DEFAULT,
+            probe_idle_interval: PROBE_IDLE_INTERVAL_DEFAULT,
             probe_timeout: PROBE_TIMEOUT_DEFAULT,
             resolve_interval: RESOLVE_INTERVAL_DEFAULT,
             resolver: Resolver::system(),
+            dialer: None,
+            windows: None,
         })
     }
 

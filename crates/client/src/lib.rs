@@ -11,7 +11,8 @@
 //! | [`balance`] | nodes, health, load, repeats and their budget, for whoever forwards calls |
 //!
 //! A server is trusted when its certificate chains to the configured CA and
-//! names a node of the cluster; host names are not looked at, so that nodes may
+//! names a node or a front of the cluster; what acts on one node, shares above
+//! all, goes to nodes only. Host names are not looked at, so that nodes may
 //! be reached under any address. Calls are spread over the nodes that serve, each
 //! attempt by itself. A call that surely did nothing is tried at another node;
 //! one whose outcome is unknown is repeated only where a repeat does no harm,
@@ -28,6 +29,7 @@ pub mod balance;
 mod cache;
 mod client;
 mod config;
+mod dialer;
 mod error;
 mod node;
 mod retry;
@@ -39,6 +41,7 @@ pub use address::{Address, AddressError};
 pub use cache::{CacheLimitError, CacheLimits, DataKey, DataKeyCache};
 pub use client::Client;
 pub use config::{ClientIdentity, Config, ConfigError};
+pub use dialer::{Dialer, Windows};
 pub use error::{Error, ErrorKind, FailedAddress, reason};
 pub use node::Node;
 /// Vocabulary and bounds that callers share with the service.

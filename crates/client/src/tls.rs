@@ -73,7 +73,10 @@ impl ConnectError {
 /// that the first node proved to belong to.
 #[derive(Clone)]
 pub(crate) struct Connector {
+    /// Lets in nodes and fronts.
     tls: Arc<ClientConfig>,
+    /// Lets in nodes.
+    nodes_only: Arc<ClientConfig>,
     tcp: HttpConnector,
     timeout: Duration,
 }
@@ -85,7 +88,13 @@ impl Connector {
         tcp.enforce_http(false);
         // Several addresses of one name share the time.
         tcp.set_connect_timeout(Some(config.connect_timeout));
-        Ok(Self { tls: Arc::new(client_config(config)?), tcp, timeout: config.connect_timeout })
+        let [tls, nodes_only] = client_configs(config)?.map(Arc::new);
+        Ok(Self { tls, nodes_only, tcp, timeout: config.connect_timeout })
+    }
+
+    /// The same, for what no front may see: shares, and whatever acts on one node.
+    pub(crate) fn nodes_only(self) -> Self {
+        Self { tls: Arc::clone(&self.nodes_only), ..self }
     }
 
     pub(crate) async fn connect(
@@ -131,13 +140,21 @@ impl fmt::Debug for Connector {
     }
 }
 
-fn client_config(config: &Config) -> Result<ClientConfig, ConfigError> {
+/// What dialling nodes or fronts demands, and what dialling nodes does.
+fn client_configs(config: &Config) -> Result<[ClientConfig; 2], ConfigError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = roots(&config.ca_pem)?;
     let own = config.identity.as_ref().map(own_certificate).transpose()?;
     let cluster = own.as_ref().and_then(|(chain, _)| identity_cluster(chain.first()?));
-    let check = ServerCheck::new(roots, Arc::clone(&provider), cluster);
-    let builder = builder(provider)?.dangerous().with_custom_certificate_verifier(Arc::new(check));
+    let check = ServerCheck::new(roots, provider, cluster);
+    let nodes_only = client_config(Arc::new(check.nodes_only()), config)?;
+    Ok([client_config(Arc::new(check), config)?, nodes_only])
+}
+
+fn client_config(check: Arc<ServerCheck>, config: &Config) -> Result<ClientConfig, ConfigError> {
+    let own = config.identity.as_ref().map(own_certificate).transpose()?;
+    let builder =
+        builder(Arc::clone(check.provider()))?.dangerous().with_custom_certificate_verifier(check);
     let mut tls = match own {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)

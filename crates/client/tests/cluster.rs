@@ -50,6 +50,18 @@ async fn a_server_that_is_no_node_of_the_cluster_gets_no_byte() {
 }
 
 #[tokio::test]
+async fn a_front_gets_calls_and_no_share() {
+    let ca = Ca::new();
+    let uris = [format!("strongroom://cluster/{CLUSTER}/front/edge")];
+    let front = Server::start(&ca, &uris, vec![]).await;
+    let client = Client::new(&config(&ca, &[&front.address])).unwrap();
+    client.describe_key(describe()).await.unwrap();
+    let error = client.nodes()[0].submit_share("a share").await.unwrap_err();
+    assert_eq!(error.reason(), reason::UNTRUSTED_SERVER, "{error}");
+    assert_eq!(front.calls(), 1);
+}
+
+#[tokio::test]
 async fn nodes_of_two_clusters_are_never_mixed() {
     let ca = Ca::new();
     let first = Server::node(&ca, CLUSTER, vec![]).await;

@@ -23,10 +23,7 @@ use tonic::body::Body;
 use tower::Service;
 use tracing::debug;
 
-use crate::{
-    address::Address,
-    tls::{ConnectError, Connector},
-};
+use crate::{address::Address, dialer::Connector, tls::ConnectError};
 
 /// A connection on which nothing came for this long is asked for a sign of life.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -159,12 +156,17 @@ impl Inner {
 
     async fn open(&self) -> Result<Sender, ConnectError> {
         let io = self.connector.clone().connect(self.uri.clone()).await?;
-        let opened = http2::Builder::new(TokioExecutor::new())
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .handshake(io)
-            .await;
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        if let Some(windows) = self.connector.windows() {
+            builder
+                .initial_stream_window_size(windows.stream_bytes)
+                .initial_connection_window_size(windows.connection_bytes);
+        }
+        let opened = builder.handshake(io).await;
         let address = self.address.to_string();
         let (sender, connection) = opened.map_err(|error| ConnectError::Dial {
             address: address.clone(),

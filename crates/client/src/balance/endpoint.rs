@@ -17,7 +17,7 @@ use super::{
     load::Load,
     outcome::Outcome,
 };
-use crate::{address::Address, tls::Connector};
+use crate::{address::Address, dialer::Connector};
 
 /// Calls on one connection before the next one is opened: below that, one more
 /// handshake costs more than it brings.

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     address::Address,
     config::{Config, ConfigError},
-    tls::Connector,
+    dialer::Connector,
 };
 
 /// A client that made no call for this long is idle.
@@ -153,7 +153,11 @@ impl Pool {
             names: config.addresses.clone(),
             connector: Connector::new(config)?,
             connections: config.connections.get(),
-            pace: Pace { interval: config.probe_interval, timeout: config.probe_timeout },
+            pace: Pace {
+                interval: config.probe_interval,
+                timeout: config.probe_timeout,
+                idle: config.probe_idle_interval,
+            },
             resolver: config.resolver.clone(),
             resolve_interval: config.resolve_interval,
             resolved: watch::Sender::new(!named),

@@ -26,11 +26,10 @@ pub(crate) struct Pace {
     pub(crate) interval: Duration,
     /// Time that a probe has.
     pub(crate) timeout: Duration,
+    /// Between two probes while nobody calls.
+    pub(crate) idle: Duration,
 }
 
-/// Between two probes while nobody calls: thousands of idle clients should cost
-/// a node nothing.
-const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Shortest time between two probes, whoever asks for one.
 const INTERVAL_LEAST: Duration = Duration::from_millis(50);
 
@@ -53,7 +52,7 @@ pub(crate) async fn run(endpoint: Arc<Endpoint>, pace: Pace, activity: Arc<Activ
         }
         tokio::time::sleep(INTERVAL_LEAST).await;
         // The next one is counted from when this one was sent.
-        let interval = if activity.is_idle(now) { IDLE_INTERVAL } else { pace.interval };
+        let interval = if activity.is_idle(now) { pace.idle } else { pace.interval };
         wait = interval.saturating_sub(sent.elapsed());
     }
 }

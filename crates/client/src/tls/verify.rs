@@ -1,7 +1,9 @@
-//! Who a server must be: a node of one cluster, by certificate.
+//! Who a server must be: a node of one cluster, or a front of it where that will
+//! do, by certificate.
 //!
 //! The chain to the CA, validity and purpose are WebPKI's; then the certificate
-//! must carry exactly one identity, `strongroom://cluster/<cluster>/node/<id>`.
+//! must carry exactly one identity, `strongroom://cluster/<cluster>/node/<id>` or
+//! `strongroom://cluster/<cluster>/front/<name>`.
 //! The cluster is the one of our own certificate, else the one that the first
 //! server proved.
 
@@ -32,6 +34,9 @@ pub(crate) enum NotANode {
     /// A client's or an operator's.
     #[error("the server's certificate belongs to no node")]
     NotNode,
+    /// A front's, where only a node will do.
+    #[error("the server is a front, and this goes to nodes only: give a node's own address")]
+    Front,
     /// A node of another cluster.
     #[error("the server belongs to cluster {got}, not to {expected}")]
     OtherCluster {
@@ -48,12 +53,13 @@ impl From<NotANode> for Error {
     }
 }
 
-/// Lets in nodes of one cluster.
+/// Lets in nodes and fronts of one cluster, or nodes only.
 #[derive(Debug)]
 pub(crate) struct ServerCheck {
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
-    cluster: OnceLock<ClusterId>,
+    cluster: Arc<OnceLock<ClusterId>>,
+    fronts: bool,
 }
 
 impl ServerCheck {
@@ -62,7 +68,23 @@ impl ServerCheck {
         provider: Arc<CryptoProvider>,
         cluster: Option<ClusterId>,
     ) -> Self {
-        Self { roots, provider, cluster: cluster.map_or_else(OnceLock::new, OnceLock::from) }
+        let cluster = cluster.map_or_else(OnceLock::new, OnceLock::from);
+        Self { roots: Arc::new(roots), provider, cluster: Arc::new(cluster), fronts: true }
+    }
+
+    /// The same check without fronts; what one finds out of the cluster holds for
+    /// both.
+    pub(crate) fn nodes_only(&self) -> Self {
+        Self {
+            roots: Arc::clone(&self.roots),
+            provider: Arc::clone(&self.provider),
+            cluster: Arc::clone(&self.cluster),
+            fronts: false,
+        }
+    }
+
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
     }
 }
 
@@ -79,7 +101,8 @@ impl ServerCertVerifier for ServerCheck {
         let algorithms = self.provider.signature_verification_algorithms.all;
         let (roots, at) = (&self.roots, now);
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, at, algorithms)?;
-        let got = node_cluster(&identity(end_entity).ok_or(NotANode::NoIdentity)?)?;
+        let identity = identity(end_entity).ok_or(NotANode::NoIdentity)?;
+        let got = server_cluster(&identity, self.fronts)?;
         let expected = *self.cluster.get_or_init(|| got);
         if expected == got {
             Ok(ServerCertVerified::assertion())
@@ -135,8 +158,9 @@ fn identity(certificate: &CertificateDer<'_>) -> Option<String> {
     }
 }
 
-/// The cluster of the node that `uri` names.
-fn node_cluster(uri: &str) -> Result<ClusterId, NotANode> {
+/// The cluster of the node that `uri` names, or of the front where `fronts` will
+/// do.
+fn server_cluster(uri: &str, fronts: bool) -> Result<ClusterId, NotANode> {
     let path = uri.strip_prefix(PREFIX).ok_or(NotANode::NoIdentity)?;
     let mut parts = path.split('/');
     let (Some(cluster), Some(kind), Some(name), None) =
@@ -145,8 +169,11 @@ fn node_cluster(uri: &str) -> Result<ClusterId, NotANode> {
         return Err(NotANode::NoIdentity);
     };
     let cluster = cluster.parse().map_err(|_| NotANode::NoIdentity)?;
-    if kind != "node" {
-        return Err(NotANode::NotNode);
+    match kind {
+        "node" => {}
+        "front" if fronts && !name.is_empty() => return Ok(cluster),
+        "front" => return Err(NotANode::Front),
+        _ => return Err(NotANode::NotNode),
     }
     name.parse::<NodeId>().map(|_| cluster).map_err(|_| NotANode::NoIdentity)
 }
@@ -159,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_names_no_node_is_refused() {
-        let refused = |uri: &str| node_cluster(uri).unwrap_err();
+        let refused = |uri: &str| server_cluster(uri, true).unwrap_err();
         assert_eq!(refused("https://example.com"), NotANode::NoIdentity);
         assert_eq!(refused("strongroom://cluster/x/node/1"), NotANode::NoIdentity);
         for tail in ["node", "node/0", "node/1/2", "node/"] {
@@ -171,7 +198,16 @@ mod tests {
 
     #[test]
     fn a_node_names_its_cluster() {
-        let cluster = node_cluster(&format!("{PREFIX}{CLUSTER}/node/3"));
-        assert_eq!(cluster.map(|cluster| cluster.to_string()), Ok(CLUSTER.to_owned()));
+        for fronts in [true, false] {
+            let cluster = server_cluster(&format!("{PREFIX}{CLUSTER}/node/3"), fronts);
+            assert_eq!(cluster.map(|cluster| cluster.to_string()), Ok(CLUSTER.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_front_will_do_only_where_it_may() {
+        let front = format!("{PREFIX}{CLUSTER}/front/edge");
+        assert!(server_cluster(&front, true).is_ok());
+        assert_eq!(server_cluster(&front, false), Err(NotANode::Front));
     }
 }
