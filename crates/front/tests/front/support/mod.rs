@@ -3,6 +3,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     clippy::disallowed_methods,
     reason = "each test uses its part; tests wait and measure"
 )]
