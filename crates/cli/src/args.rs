@@ -74,6 +74,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Run a node
     Server(commands::server::ServerArgs),
+    /// Run a front: balances requests over the nodes that serve
+    Front(commands::front::FrontArgs),
     /// Run one unsealed node for development; never for production
     Dev(commands::dev::DevArgs),
     /// Form the cluster: make its root key and split it into shares
@@ -134,7 +136,7 @@ pub(crate) fn command() -> clap::Command {
     let mut command = Cli::command();
     // Gives the global options to the subcommands, where they can be hidden.
     command.build();
-    for name in ["server", "dev", "tls", "completions"] {
+    for name in ["server", "front", "dev", "tls", "completions"] {
         command = command.mut_subcommand(name, without_connection);
     }
     command

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod cluster;
 pub(crate) mod crypto;
 pub(crate) mod dev;
+pub(crate) mod front;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod server;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> anyhow::Result<u8> {
     let local = || Output::new(settings::format_before_profile(global, environment));
     match cli.command {
         Command::Server(args) => server::run(&args, local()),
+        Command::Front(args) => front::run(&args, local()),
         Command::Dev(args) => dev::run(&args, local()),
         Command::Tls(command) => tls::run(&command, local()),
         Command::Completions { shell } => completions(shell),

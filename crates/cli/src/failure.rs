@@ -175,6 +175,8 @@ fn hint(error: &Error) -> Option<&'static str> {
         reason::UNTRUSTED_SERVER => {
             "--ca must be the CA of the cluster, and --cert a certificate of the same cluster"
         }
+        "NO_SERVING_NODE" => "start or unseal the nodes that the message names",
+        "NOT_THROUGH_A_FRONT" => "give the nodes' own addresses with --address",
         reason::SEALED => "operators unseal each node with `strongroom unseal`",
         reason::UNINITIALISED => "form the cluster with `strongroom init`",
         reason::OVERLOADED => "try again later, or at another node",

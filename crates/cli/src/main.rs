@@ -8,7 +8,7 @@
 //! without echo.
 //!
 //! Exit codes: 0 done; 1 refused, failed or misused; 2 only from `status`: a
-//! node is not unsealed. `server` has its own, listed in its help.
+//! node is not unsealed. `server` and `front` have their own, listed in their help.
 
 #![allow(clippy::disallowed_methods, reason = "a command line: it reads clocks and draws ids")]
 #![allow(clippy::print_stderr, reason = "warnings and prompts of a command line")]
