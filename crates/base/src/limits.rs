@@ -42,6 +42,21 @@ pub const EVENTS_SCAN_MAX: usize = 20_000;
 /// Largest page of tokens and principals.
 pub const TOKENS_PAGE_MAX: usize = 1000;
 
+/// Wrapped data keys of one envelope: each may open it.
+pub const ENVELOPE_KEYS_MAX: usize = 16;
+/// Largest header of an envelope: the longest context and the most keys, each
+/// with the longest id and blob, take 139,414 bytes.
+pub const ENVELOPE_HEADER_BYTES_MAX: usize = 144 * 1024;
+/// Shortest chunk of an envelope, so that overhead stays below two per cent.
+pub const ENVELOPE_CHUNK_BYTES_MIN: usize = 1024;
+/// Longest chunk of an envelope: a reader holds a few of them in memory.
+pub const ENVELOPE_CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// Chunk of an envelope when none is asked for.
+pub const ENVELOPE_CHUNK_BYTES_DEFAULT: usize = 128 * 1024;
+/// Chunks of one envelope: invocations of AES-GCM under one key (NIST SP
+/// 800-38D, section 8.3). 512 TiB in chunks of the default length.
+pub const ENVELOPE_CHUNKS_MAX: u64 = 1 << 32;
+
 /// Largest gRPC request on the client listener: `DecryptBatch` of 256 blobs of
 /// 6 KiB with their contexts of a few hundred bytes each. The library takes the
 /// memory for a message as soon as its size is announced.

@@ -33,6 +33,9 @@ pub enum ContextError {
     /// One key twice.
     #[error("an encryption context names each key once")]
     RepeatedKey,
+    /// Bytes that are not the canonical ones of any context.
+    #[error("these bytes are not the canonical form of an encryption context")]
+    NotCanonical,
 }
 
 /// An encryption context within its bounds, sorted by key.
@@ -70,6 +73,39 @@ impl Context {
         Ok(Self { pairs: sorted })
     }
 
+    /// Reads canonical bytes. Lengths are checked before anything is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ContextError`]: beyond a bound, or not exactly what
+    /// [`Context::canonical_bytes`] gives.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, ContextError> {
+        if bytes.len() > CONTEXT_BYTES_MAX {
+            return Err(ContextError::TooLong);
+        }
+        let (count, mut rest) = bytes.split_first_chunk().ok_or(ContextError::NotCanonical)?;
+        let count = u32::from_be_bytes(*count) as usize;
+        if count > CONTEXT_PAIRS_MAX {
+            return Err(ContextError::TooManyPairs);
+        }
+        let mut pairs: Vec<(String, String)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let pair = (take_text(&mut rest)?, take_text(&mut rest)?);
+            let ascending = pairs.last().is_none_or(|last| last.0.as_bytes() < pair.0.as_bytes());
+            if !ascending {
+                return Err(ContextError::NotCanonical);
+            }
+            pairs.push(pair);
+        }
+        if rest.is_empty() { Ok(Self { pairs }) } else { Err(ContextError::NotCanonical) }
+    }
+
+    /// True where each pair of `required` is one of these.
+    #[must_use]
+    pub fn contains(&self, required: &Self) -> bool {
+        required.pairs.iter().all(|pair| self.pairs.contains(pair))
+    }
+
     /// The pairs, ascending bytewise by key.
     #[must_use]
     pub fn pairs(&self) -> &[(String, String)] {
@@ -97,6 +133,15 @@ impl Context {
             put_prefixed(out, value.as_bytes());
         }
     }
+}
+
+/// Takes a length-prefixed text off the front.
+fn take_text(rest: &mut &[u8]) -> Result<String, ContextError> {
+    let (len, after) = rest.split_first_chunk().ok_or(ContextError::NotCanonical)?;
+    let len = u32::from_be_bytes(*len) as usize;
+    let (text, after) = after.split_at_checked(len).ok_or(ContextError::NotCanonical)?;
+    *rest = after;
+    std::str::from_utf8(text).map(str::to_owned).map_err(|_| ContextError::NotCanonical)
 }
 
 impl fmt::Debug for Context {
@@ -151,6 +196,43 @@ mod tests {
         let context = context.unwrap();
         let keys: Vec<_> = context.pairs().iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["Z", "e\u{301}", "\u{e9}"]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_canonical_are_refused() {
+        let refusal = |bytes: &[u8]| Context::from_canonical(bytes).err();
+        let not_canonical = [
+            &b""[..],
+            b"\0\0\0",
+            b"\0\0\0\0\0",
+            b"\0\0\0\x01",
+            b"\0\0\0\x01\0\0\0\x01a\0\0\0\x02b",
+            b"\0\0\0\x01\0\0\0\x01\xff\0\0\0\0",
+            b"\0\0\0\x02\0\0\0\x01b\0\0\0\0\0\0\0\x01a\0\0\0\0",
+            b"\0\0\0\x02\0\0\0\x01a\0\0\0\0\0\0\0\x01a\0\0\0\0",
+            b"\0\0\0\x01\xff\xff\xff\xffa\0\0\0\0",
+        ];
+        for bytes in not_canonical {
+            assert_eq!(refusal(bytes), Some(ContextError::NotCanonical), "{bytes:?}");
+        }
+        assert_eq!(refusal(&[0xff; 4]), Some(ContextError::TooManyPairs));
+        assert_eq!(refusal(&vec![0; CONTEXT_BYTES_MAX + 1]), Some(ContextError::TooLong));
+    }
+
+    #[test]
+    fn canonical_bytes_give_the_context_back() {
+        for pairs in [vec![], vec![pair("", "")], vec![pair("b", "2"), pair("aa", "é")]] {
+            let context = Context::new(pairs).unwrap();
+            assert_eq!(Context::from_canonical(&context.canonical_bytes()), Ok(context));
+        }
+    }
+
+    #[test]
+    fn a_context_contains_what_is_required_only_with_the_same_value() {
+        let context = Context::new([pair("a", "1"), pair("b", "2")]).unwrap();
+        let contains = |key, value| context.contains(&Context::new([pair(key, value)]).unwrap());
+        assert!(!contains("a", "2") && !contains("c", "1"));
+        assert!(contains("a", "1") && context.contains(&Context::default()));
     }
 
     #[test]

@@ -72,6 +72,11 @@ secret_key! {
     /// from which the keys of single messages are derived.
     MaterialKey
 }
+secret_key! {
+    /// A data key of 256 bits, as an envelope takes it: the keys of one message
+    /// are derived from it.
+    EnvelopeDataKey
+}
 
 /// A data key: made for a caller, kept by the caller only.
 pub struct DataKey(SecretBytes);

@@ -37,6 +37,12 @@ pub const INDEX_TOKEN: Label = Label("strongroom/index-token/v1");
 pub const BATCH: Label = Label("strongroom/batch/v1");
 /// Commitment to a private field of an audit record (SHA-256).
 pub const COMMITMENT: Label = Label("strongroom/commitment/v1");
+/// Key of an envelope's commitment, from a data key (KBKDF).
+pub const ENVELOPE_HEADER: Label = Label("strongroom/envelope-header/v1");
+/// Key of an envelope's chunks, from a data key (KBKDF).
+pub const ENVELOPE_CONTENT: Label = Label("strongroom/envelope-content/v1");
+/// Commitment of an envelope's header to itself and to its data key (HMAC).
+pub const ENVELOPE_COMMITMENT: Label = Label("strongroom/envelope-commitment/v1");
 /// Checksum inside a share's text form (SHA-256, truncated).
 pub const SHARE_CHECKSUM: Label = Label("strongroom/share-checksum/v1");
 /// Digest of a share in the seal configuration (SHA-256).
@@ -45,7 +51,7 @@ pub const SHARE_DIGEST: Label = Label("strongroom/share-digest/v1");
 pub const TOKEN_CHECKSUM: Label = Label("strongroom/token-checksum/v1");
 
 /// All of the above.
-pub const ALL: [Label; 12] = [
+pub const ALL: [Label; 15] = [
     ROW,
     AUDIT_BODY,
     KEYRING,
@@ -55,6 +61,9 @@ pub const ALL: [Label; 12] = [
     INDEX_TOKEN,
     BATCH,
     COMMITMENT,
+    ENVELOPE_HEADER,
+    ENVELOPE_CONTENT,
+    ENVELOPE_COMMITMENT,
     SHARE_CHECKSUM,
     SHARE_DIGEST,
     TOKEN_CHECKSUM,

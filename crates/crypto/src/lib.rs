@@ -6,7 +6,7 @@
 //!
 //! # Constructions
 //!
-//! Every ciphertext uses a key of its own:
+//! Every ciphertext uses a key of its own (envelopes of the client: see `envelope`):
 //!
 //! ```text
 //! K' = KBKDF-CTR-HMAC-SHA256(K, label, context ‖ N)    SP 800-108r1, section 4.1
@@ -30,6 +30,7 @@
 //! | `0x51` | keyring, plaintext of its record | crate `barrier` |
 //! | `0x61` | share | `share` |
 //! | `0x71` | ciphertext blob | `blob` |
+//! | `0x81` | envelope of a stream | crate `client`, `envelope`; its keys: `envelope` |
 //!
 //! The low half is the version. Integers are big endian. Labels of derivations
 //! are in [`labels`].
@@ -42,6 +43,7 @@ mod commitment;
 mod context;
 mod digest;
 mod entropy;
+mod envelope;
 mod index;
 mod kbkdf;
 mod keyring_record;
@@ -65,9 +67,15 @@ pub use blob::{
 pub use commitment::{SALT_BYTES, commit};
 pub use context::{Context, ContextError};
 pub use entropy::Entropy;
+pub use envelope::{
+    ChunkKey, ChunkPlace, ENVELOPE_COMMITMENT_BYTES, EnvelopeKeys, EnvelopeSuite, MESSAGE_ID_BYTES,
+    NotAuthenticChunk, NotCommitted,
+};
 pub use index::{ROW_ID_HASH_BYTES, name_row_id, token_row_id};
 pub use keyring_record::{KeyringAddress, KeyringError, unwrap_keyring, wrap_keyring};
-pub use keys::{AuditKey, BarrierKey, BatchKey, DataKey, IndexKey, MaterialKey, RootKey};
+pub use keys::{
+    AuditKey, BarrierKey, BatchKey, DataKey, EnvelopeDataKey, IndexKey, MaterialKey, RootKey,
+};
 pub use material::{KeyMaterial, MaterialError};
 pub use sealed::{OpenError, SEALED_OVERHEAD_BYTES};
 pub use sealed_row::{RowAddress, open_row, row_epoch, row_tag, seal_row};
