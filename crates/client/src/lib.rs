@@ -5,6 +5,7 @@
 //! | [`Config`] | addresses, CA, certificate, token, timeout |
 //! | [`Client`] | every operation of `strongroom.v1`, at whichever node answers |
 //! | [`Node`] | operations on one node: seal, shares, status |
+//! | [`envelope`] | streams of any size, encrypted under a data key |
 //! | [`EventTail`] | the audit log as it grows, across broken connections |
 //! | [`DataKeyCache`] | data keys that are used more than once, for callers that want that |
 //! | [`Error`] | kind, code, reason, metadata, retry delay, what became of the call |
@@ -30,6 +31,7 @@ mod cache;
 mod client;
 mod config;
 mod dialer;
+pub mod envelope;
 mod error;
 mod node;
 mod retry;
