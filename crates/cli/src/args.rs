@@ -97,6 +97,9 @@ pub(crate) enum Command {
     Decrypt(commands::crypto::DecryptArgs),
     /// Decrypt and encrypt under another key, inside the cluster
     ReEncrypt(commands::crypto::ReEncryptArgs),
+    /// Encrypt and decrypt files and streams of any size
+    #[command(subcommand)]
+    File(commands::file::FileCommand),
     /// Random bytes from the cluster
     Random(commands::crypto::RandomArgs),
     /// Manage bearer tokens

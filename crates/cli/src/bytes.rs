@@ -25,6 +25,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// The file to read; `None` is standard input.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        (!is_standard(&self.input)).then_some(&self.input)
+    }
+
     /// Reads at most `bytes_max` bytes; `what` names them for people.
     pub(crate) fn read(&self, what: &str, bytes_max: usize) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         let read = if is_standard(&self.input) {

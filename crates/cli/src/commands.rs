@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod crypto;
 pub(crate) mod dev;
 pub(crate) mod front;
+pub(crate) mod file;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod server;
@@ -58,6 +59,9 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> anyhow::Result<u8> {
         }
         Command::ReEncrypt(args) => {
             with_session(global, environment, |session| crypto::re_encrypt(args, session))
+        }
+        Command::File(command) => {
+            with_session(global, environment, |session| file::run(command, session))
         }
         Command::Random(args) => {
             with_session(global, environment, |session| crypto::random(args, session))

@@ -41,7 +41,11 @@ pub(crate) fn with_session<F>(
 where
     F: Future<Output = anyhow::Result<u8>>,
 {
-    runtime()?.block_on(async { command(Session::open(global, environment)?).await })
+    let runtime = runtime()?;
+    let done = runtime.block_on(async { command(Session::open(global, environment)?).await });
+    // A read of standard input that is still waiting must not keep the process.
+    runtime.shutdown_background();
+    done
 }
 
 /// A runtime for one command.

@@ -86,40 +86,74 @@ pub(crate) fn write(
     privacy: Privacy,
     existing: Existing,
 ) -> anyhow::Result<()> {
-    let done = write_file(path, bytes, privacy, existing);
-    if let Err(error) = &done
-        && error.kind() == io::ErrorKind::AlreadyExists
-    {
-        bail!("{} exists already; it is replaced only with --force", path.display());
-    }
-    done.with_context(|| format!("can't write {}", path.display()))
+    let mut pending = PendingFile::create(path, privacy, existing)?;
+    pending.file.write_all(bytes).with_context(|| format!("can't write {}", path.display()))?;
+    pending.keep()
 }
 
-fn write_file(path: &Path, bytes: &[u8], privacy: Privacy, existing: Existing) -> io::Result<()> {
-    let temporary = beside(path);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    if privacy == Privacy::Owner {
-        options.mode(0o600);
-    }
-    let write = || {
-        let mut file = options.open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        match existing {
-            // A link refuses to replace what is there; a rename would not.
-            Existing::Refuse => fs::hard_link(&temporary, path),
-            Existing::Replace => fs::rename(&temporary, path),
+/// A file that is being written under a temporary name in the same directory.
+/// Removed when dropped; left behind only by a crash.
+pub(crate) struct PendingFile {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    existing: Existing,
+}
+
+impl PendingFile {
+    /// Begins a file that will have the name `path`.
+    pub(crate) fn create(
+        path: &Path,
+        privacy: Privacy,
+        existing: Existing,
+    ) -> anyhow::Result<Self> {
+        let temporary = beside(path);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if privacy == Privacy::Owner {
+            options.mode(0o600);
         }
-    };
-    let written = write();
-    if existing == Existing::Refuse || written.is_err() {
-        // Left behind only by a crash; the link, if made, is the file.
-        let _ = fs::remove_file(&temporary);
+        let file = options.open(&temporary);
+        let file = file.with_context(|| format!("can't write {}", temporary.display()))?;
+        Ok(Self { file, temporary, path: path.to_owned(), existing })
     }
-    written?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
+
+    /// Another handle of the file, to write to it elsewhere.
+    pub(crate) fn writer(&self) -> anyhow::Result<File> {
+        let path = self.temporary.display();
+        self.file.try_clone().with_context(|| format!("can't write {path}"))
+    }
+
+    /// Gives the file its name. All of it is durable then.
+    pub(crate) fn keep(self) -> anyhow::Result<()> {
+        let kept = self.put_in_place();
+        let path = self.path.display();
+        if let Err(error) = &kept
+            && error.kind() == io::ErrorKind::AlreadyExists
+        {
+            bail!("{path} exists already; it is replaced only with --force");
+        }
+        kept.with_context(|| format!("can't write {path}"))
+    }
+
+    fn put_in_place(&self) -> io::Result<()> {
+        // Whichever handle wrote it.
+        self.file.sync_all()?;
+        match self.existing {
+            // A link refuses to replace what is there; a rename would not.
+            Existing::Refuse => fs::hard_link(&self.temporary, &self.path)?,
+            Existing::Replace => fs::rename(&self.temporary, &self.path)?,
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        // Renamed away, there is nothing; linked, the link is the file.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 /// A temporary name in the same directory.
@@ -180,6 +214,17 @@ mod tests {
             write(&path, b"x", Privacy::Owner, existing).unwrap();
             assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let pending = PendingFile::create(&path, Privacy::Owner, Existing::Refuse).unwrap();
+        pending.writer().unwrap().write_all(b"half").unwrap();
+        assert!(!path.exists());
+        drop(pending);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod call;
 mod care;
 mod site;
+mod streams;
 mod uses;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -35,6 +36,7 @@ async fn the_tour_of_the_readme_holds_step_by_step() {
     uses::tokens(&site).await;
     uses::data_keys(&site, &keys).await;
     uses::texts(&site, &keys).await;
+    streams::files(&site, &keys).await;
     uses::disabled(&site, &keys).await;
     lose_a_node(&site).await;
     care::audit(&site, &keys).await;
