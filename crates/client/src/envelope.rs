@@ -68,7 +68,7 @@
 //! `envelope`). The head of a chunk is authentic with it: its first bit is in the
 //! nonce, and the tag covers the length. All keys of the list wrap the same data
 //! key. The content key doesn't depend on the list, so a list can be replaced
-//! without encrypting again, by whoever has the data key. ADR 0008 has the reasons.
+//! without encrypting again, by whoever has the data key. ADR 0010 has the reasons.
 
 mod chunk;
 mod decryption;

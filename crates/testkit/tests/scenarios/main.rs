@@ -18,6 +18,7 @@ mod hostile_requests;
 mod init;
 mod late_member;
 mod leader_kills;
+mod no_failed_calls;
 mod no_quorum;
 mod partitions;
 mod sealed_restart;

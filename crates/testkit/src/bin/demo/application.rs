@@ -13,9 +13,9 @@ use strongroom_client::{
     Client, ClientIdentity, Config, Token,
     proto::{DataKeySpec, DecryptRequest, GenerateDataKeyRequest},
 };
-use strongroom_testkit::{Cluster, Who};
+use strongroom_testkit::{Cluster, Front, Who};
 
-use crate::{envelope, program};
+use crate::envelope;
 
 /// The application, connected.
 pub(crate) struct Application {
@@ -30,16 +30,20 @@ fn context(name: &str) -> std::collections::BTreeMap<String, String> {
 }
 
 impl Application {
-    /// Connects to the nodes that run, with the token in a file.
-    pub(crate) async fn connect(cluster: &Cluster, token_file: &Path) -> anyhow::Result<Self> {
-        let addresses = program::addresses(cluster)?;
+    /// Connects through `front`, with the token in a file.
+    pub(crate) async fn connect(
+        cluster: &Cluster,
+        front: &Front,
+        token_file: &Path,
+    ) -> anyhow::Result<Self> {
+        let address = front.address().to_string();
         let files = cluster.pki().files(Who::Client);
         let identity = ClientIdentity {
             certificate_pem: fs::read(&files.cert)?,
             key_pem: fs::read(&files.key)?.into(),
         };
         let token = Token::new(fs::read_to_string(token_file)?.trim())?;
-        let config = Config::new(addresses.split(','), fs::read(cluster.pki().ca_path())?)?
+        let config = Config::new([address], fs::read(cluster.pki().ca_path())?)?
             .with_identity(identity)
             .with_token(token);
         Ok(Self { client: Client::connect(&config).await? })

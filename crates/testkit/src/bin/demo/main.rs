@@ -53,11 +53,12 @@ async fn show(arguments: &Arguments) -> anyhow::Result<()> {
         run = steps::all(&mut story, &cluster, arguments) => run,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
-    run?;
+    let front = run?;
     if !arguments.once {
-        steps::invite(&mut story, &cluster)?;
+        steps::invite(&mut story, &cluster, &front)?;
         tokio::signal::ctrl_c().await?;
     }
+    drop(front);
     cluster.finish().await?;
     story.holds(format!("all of it held, in {:.0} s", story.took().as_secs_f32()));
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use strongroom_testkit::{
-    Ceremony, Cluster, Tenant, Who, evidence,
+    Ceremony, Cluster, Front, Tenant, Who, evidence,
     load::{History, Load},
     server_binary,
 };
@@ -44,7 +44,8 @@ impl Places {
 /// Starts three nodes.
 pub(crate) async fn start(story: &mut Story) -> anyhow::Result<Cluster> {
     story.step("Three nodes start, each with a certificate of its own");
-    let cluster = Cluster::builder("demo").direct_links().snapshot_every(200, 100).start().await?;
+    let cluster = Cluster::builder("demo").direct_links().fixed_ports();
+    let cluster = cluster.snapshot_every(200, 100).start().await?;
     for node in cluster.nodes() {
         let (pid, address) = (node.pid()?, node.client_address()?);
         story.holds(format!("node {} runs as process {pid}, calls at {address}", node.id));
@@ -58,7 +59,7 @@ pub(crate) async fn all(
     story: &mut Story,
     cluster: &Cluster,
     arguments: &Arguments,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Front> {
     let places = Places::of(cluster);
     initialise(story, cluster, &places)?;
     unseal(story, cluster, &places).await?;
@@ -67,12 +68,22 @@ pub(crate) async fn all(
         Some(file) => file.clone(),
         None => server_binary()?,
     };
-    encrypt(story, cluster, &places, &tenant, &file).await?;
+    let front = front(story, cluster).await?;
+    encrypt(story, cluster, &front, &places, &tenant, &file).await?;
     let history = kill_leader(story, cluster, &tenant, arguments).await?;
-    decrypt(story, cluster, &places, &file).await?;
+    decrypt(story, cluster, &front, &places, &file).await?;
     return_of_the_killed(story, cluster, &tenant, &history).await?;
     audit(story, cluster, &places, &tenant, &history).await?;
-    metrics(story, cluster).await
+    metrics(story, cluster, &front).await?;
+    Ok(front)
+}
+
+/// Starts a front before the nodes.
+async fn front(story: &mut Story, cluster: &Cluster) -> anyhow::Result<Front> {
+    story.step("A front starts, with a certificate of its own: applications know its address only");
+    let front = Front::start(cluster, 1).await?;
+    story.holds(format!("calls at {} go to whichever node serves", front.address()));
+    Ok(front)
 }
 
 fn initialise(story: &mut Story, cluster: &Cluster, places: &Places) -> anyhow::Result<()> {
@@ -164,12 +175,13 @@ fn find(value: &serde_json::Value, name: &str) -> Option<String> {
 async fn encrypt(
     story: &mut Story,
     cluster: &Cluster,
+    front: &Front,
     places: &Places,
     tenant: &Tenant,
     file: &Path,
 ) -> anyhow::Result<()> {
-    story.step("The application encrypts a real file under a data key");
-    let application = Application::connect(cluster, &places.user).await?;
+    story.step("The application encrypts a real file under a data key, got through the front");
+    let application = Application::connect(cluster, front, &places.user).await?;
     let length = application.encrypt_file(&tenant.key_id, file, &places.sealed).await?;
     story.holds(format!("{} is now {length} bytes of ciphertext", file.display()));
     story.note("the data key was used and forgotten; beside the ciphertext it is wrapped");
@@ -209,11 +221,12 @@ async fn kill_leader(
 async fn decrypt(
     story: &mut Story,
     cluster: &Cluster,
+    front: &Front,
     places: &Places,
     file: &Path,
 ) -> anyhow::Result<()> {
-    story.step("The survivors decrypt the file");
-    let application = Application::connect(cluster, &places.user).await?;
+    story.step("The survivors decrypt the file, through the same front");
+    let application = Application::connect(cluster, front, &places.user).await?;
     let digest = application.decrypt_and_compare(&places.sealed, &places.restored, file).await?;
     story.holds(format!("SHA-256 {digest}, as before"));
     Ok(())
@@ -272,7 +285,7 @@ async fn audit(
     Ok(())
 }
 
-async fn metrics(story: &mut Story, cluster: &Cluster) -> anyhow::Result<()> {
+async fn metrics(story: &mut Story, cluster: &Cluster, front: &Front) -> anyhow::Result<()> {
     story.step("Metrics, as Prometheus sees them");
     for node in cluster.nodes() {
         let metrics = node.metrics().await?;
@@ -281,6 +294,9 @@ async fn metrics(story: &mut Story, cluster: &Cluster) -> anyhow::Result<()> {
         let address = node.monitor_address()?;
         story.holds(format!("node {}: {series} series at http://{address}/metrics", node.id));
     }
+    let (code, _) = front.fetch("/metrics").await?;
+    ensure!(code == 200, "the front shows no metrics: {code}");
+    story.holds(format!("the front: http://{}/metrics", front.monitor_address()));
     let leader = cluster.leader().await?.metrics().await?;
     let ours = leader.text.lines().filter(|line| line.starts_with("strongroom_"));
     ours.take(12).for_each(|line| story.note(line));
@@ -288,7 +304,7 @@ async fn metrics(story: &mut Story, cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// Says how to go on by hand.
-pub(crate) fn invite(story: &mut Story, cluster: &Cluster) -> anyhow::Result<()> {
+pub(crate) fn invite(story: &mut Story, cluster: &Cluster, front: &Front) -> anyhow::Result<()> {
     story.step("It stays up until Ctrl-C. Try it in another shell:");
     let places = Places::of(cluster);
     for line in Program::new(cluster, Who::Client, Some(&places.administrator))?.environment() {
@@ -298,6 +314,7 @@ pub(crate) fn invite(story: &mut Story, cluster: &Cluster) -> anyhow::Result<()>
     for line in ["status", "key list", "audit tail --follow", "cluster members"] {
         story.note(format!("{} {line}", program.display()));
     }
+    story.note(format!("front: {}", front.address()));
     story.note(format!("shares: {}", places.shares.display()));
     for node in cluster.nodes() {
         let (id, pid) = (node.id, node.pid()?);

@@ -51,9 +51,10 @@ async fn cut_and_changed(site: &Site, envelope: &[u8], plaintext: &[u8]) {
     let mut changed = envelope.to_vec();
     changed[envelope.len() / 2] ^= 1;
     let cut = &envelope[..envelope.len() - 1];
-    for (name, bytes, reason) in
-        [("cut.sre", cut, "the envelope is cut off at chunk "), ("changed.sre", &changed, "chunk ")]
-    {
+    for (name, bytes, reason) in [
+        ("cut.sre", cut, "the envelope is cut off at chunk "),
+        ("changed.sre", &changed[..], "chunk "),
+    ] {
         fs::write(site.path(name), bytes).unwrap();
         let to_file = ["file", "decrypt", "--in", name, "--out", "nothing.db"];
         site.call(&to_file).with_token(ORDERS).refused(reason).await;
