@@ -3,13 +3,14 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tonic::{Request, Response, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     address::Address,
     attempt::{Credentials, stub},
     balance::{Attempt, Connection, Plan, Pool, Repeat},
     config::{Config, ConfigError},
-    error::Error,
+    error::{Error, Origin},
     node::Node,
     proto::{
         AttachRoleRequest, AttachRoleResponse, CreateKeyRequest, CreateKeyResponse,
@@ -77,12 +78,16 @@ impl Client {
     /// [`Error`] when the configuration can't be used or no node answers.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         let client = Self::new(config)?;
-        let answer =
-            client.call(Repeat::Harmless, crate::proto::SealStatusRequest {}, |c, r| async move {
-                stub!(crate::proto::seal_client::SealClient, c).seal_status(r).await
-            });
-        answer.await?;
-        Ok(client)
+        // Health is served by nodes and fronts alike; whatever is said of it, it is
+        // an answer.
+        let request = HealthCheckRequest { service: String::new() };
+        let check = client.call(Repeat::Harmless, request, |connection, request| async move {
+            HealthClient::new(connection).check(request).await
+        });
+        match check.await {
+            Err(error) if error.origin() != Origin::Service => Err(error),
+            Ok(_) | Err(_) => Ok(client),
+        }
     }
 
     /// Every configured address, in the order of the configuration, for calls to

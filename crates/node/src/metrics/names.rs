@@ -53,7 +53,6 @@ pub(super) const OPERATIONS: &[&str] = &[
     "WhoAmI",
     "Check",
     "Watch",
-    "List",
     "ServerReflectionInfo",
 ];
 
