@@ -298,7 +298,10 @@ async fn metrics(story: &mut Story, cluster: &Cluster, front: &Front) -> anyhow:
     ensure!(code == 200, "the front shows no metrics: {code}");
     story.holds(format!("the front: http://{}/metrics", front.monitor_address()));
     let leader = cluster.leader().await?.metrics().await?;
-    let ours = leader.text.lines().filter(|line| line.starts_with("strongroom_"));
+    let ours = leader
+        .text
+        .lines()
+        .filter(|line| line.starts_with("strongroom_") && !line.contains("_bucket"));
     ours.take(12).for_each(|line| story.note(line));
     Ok(())
 }
