@@ -49,7 +49,10 @@ async fn a_majority_of_low_disks_stops_uses_everywhere_and_revoking_goes_on() {
     wait::until("node 3 has heard of it", PATIENCE, || async {
         match user.data_key(&tenant.key_id, &[]).await {
             Ok(_) => anyhow::bail!("it serves"),
-            Err(status) => Ok(assert_eq!(status.reason(), "DISK_RESERVE")),
+            Err(status) => {
+                assert_eq!(status.reason(), "DISK_RESERVE");
+                Ok(())
+            }
         }
     })
     .await

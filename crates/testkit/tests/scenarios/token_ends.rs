@@ -38,7 +38,10 @@ async fn a_token_ends_on_every_node_of_an_idle_cluster() {
     wait::until("the token ends", PATIENCE, || async {
         match first.keys().list_keys(ListKeysRequest::default()).await {
             Ok(_) => anyhow::bail!("it is valid"),
-            Err(status) => Ok(assert_eq!(status.reason(), "UNAUTHENTICATED")),
+            Err(status) => {
+                assert_eq!(status.reason(), "UNAUTHENTICATED");
+                Ok(())
+            }
         }
     })
     .await
