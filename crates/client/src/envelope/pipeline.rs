@@ -159,7 +159,11 @@ impl Feed {
     }
 
     async fn frame(&mut self) -> Frame {
-        self.free.recv().await.expect("the drain lives until the feed has ended")
+        match self.free.recv().await {
+            Some(frame) => frame,
+            // The drain has failed and is flushing: it ends all of this.
+            None => std::future::pending().await,
+        }
     }
 
     /// Hands a frame to a thread, and its outcome to the writer.
