@@ -41,7 +41,9 @@ async fn wait_above(node: &Node, series: &str, bound: f64) {
 fn documented() -> BTreeMap<&'static str, &'static str> {
     let lines = TABLE.lines().filter(|line| line.starts_with("| `"));
     let cells = lines.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-    cells.map(|cells| (cells[1].trim_matches('`'), cells[2])).collect()
+    let metrics = cells.map(|cells| (cells[1].trim_matches('`'), cells[2]));
+    // The document has a table of bounds, too.
+    metrics.filter(|(_, kind)| ["counter", "gauge", "histogram"].contains(kind)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
