@@ -21,6 +21,9 @@ use crate::{config::MemberConfig, core::Core, errors, peers, reports::Report};
 
 /// Between two looks at a cluster that is being formed.
 const LOOK: Duration = Duration::from_millis(50);
+/// Before it answers, the former asks each other member, eight at most, for a
+/// report, and waits a second for each.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks for members that are to be bound.
 const BIND_EVERY: Duration = Duration::from_millis(500);
 
@@ -70,9 +73,6 @@ async fn ask_former(core: &Core, absent: bool) -> Result<(), Status> {
     }
     Err(status)
 }
-
-/// The former asks every other member for a report before it answers.
-const FORM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers a member that was asked for `init`.
 ///
